@@ -1,0 +1,1 @@
+//! An immutable view of bytes that clones and slices without copying.

@@ -1,0 +1,1 @@
+//! A distributed read-through cache that lives inside the processes that use it.

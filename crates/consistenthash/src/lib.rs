@@ -1,0 +1,1 @@
+//! A consistent-hash ring that places keys as groupcache does.

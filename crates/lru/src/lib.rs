@@ -1,0 +1,1 @@
+//! A least-recently-used cache bounded by weight, with an eviction callback that tells the cause.

@@ -1,0 +1,1 @@
+//! A pool of HTTP peers on a consistent-hash ring: the wire of groupcache, client and server.
