@@ -1,0 +1,14 @@
+//! The tasks of the workspace, run as `cargo xtask TASK`.
+//!
+//! Each task is one module with an `Args` (what clap reads) and a `run`; `cargo xtask --help` lists
+//! them. To add one: a module here, a variant and an arm in `main.rs`. What tasks share is
+//! [`workspace`] (where things are, how cargo is called) and [`process`] (children that never
+//! outlive the task, waiting until a server answers, ports).
+//!
+//! Tasks talk to this machine's loopback interface only.
+
+pub mod ci;
+pub mod codegen;
+pub mod process;
+pub mod tidy;
+pub mod workspace;

@@ -1,0 +1,75 @@
+//! The tasks as a user runs them: the built program, its output and its exit code.
+
+use std::process::{Command, Output, Stdio};
+
+fn xtask(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask")).args(args).output().expect("cannot run xtask")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn help_lists_each_task_and_no_hidden_one() {
+    let help = text(&xtask(&["--help"]).stdout);
+    for task in ["ci", "codegen", "tidy"] {
+        assert!(help.contains(&format!("\n  {task} ")), "{help}");
+    }
+    assert!(!help.contains("tied"), "{help}");
+}
+
+#[test]
+fn an_unknown_task_is_a_usage_error() {
+    let output = xtask(&["no-such-task"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("no-such-task"));
+}
+
+#[test]
+fn a_task_that_fails_exits_with_one_and_one_line() {
+    let output = xtask(&["ci", "no-such-step"]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "error: there is no step `no-such-step`: see `cargo xtask ci --list`\n";
+    assert_eq!(text(&output.stderr), expected);
+}
+
+#[test]
+fn ci_lists_commands_that_can_be_pasted() {
+    let list = text(&xtask(&["ci", "--list"]).stdout);
+    assert!(list.contains("cargo test --workspace\n"), "{list}");
+    assert!(list.lines().all(|line| line.contains("cargo ")), "{list}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_tied_child_ends_when_its_parent_is_killed() {
+    use std::io::{BufRead, BufReader, Read};
+
+    // The shell is the parent. It tells its child's id, and is killed while it waits for it; the
+    // child holds the other end of the pipe, so the pipe closes when both are gone.
+    let script = format!("{} tied $$ sleep 600 & echo $!; wait", env!("CARGO_BIN_EXE_xtask"));
+    let mut parent =
+        Command::new("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(parent.stdout.take().unwrap());
+    let mut id = String::new();
+    stdout.read_line(&mut id).unwrap();
+    // Wait until the child has become `sleep`: before that it is not tied yet.
+    let name = format!("/proc/{}/comm", id.trim());
+    while std::fs::read_to_string(&name).unwrap().trim() != "sleep" {
+        std::thread::yield_now();
+    }
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_whose_parent_is_gone_does_not_start() {
+    let output = xtask(&["tied", "1", "echo", "started"]);
+    assert!(!output.status.success());
+    assert_eq!(text(&output.stderr), "error: the parent has ended\n");
+    assert_eq!(text(&output.stdout), "");
+}
