@@ -1,0 +1,262 @@
+//! The ring itself.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::table::{MAX_POINTS, Point, Table};
+use crate::{RingBuilder, RingError, Scheme, Successors};
+
+/// Nodes on a circle, each owning the keys that fall in its arcs.
+///
+/// A ring never changes: [`with_node`](Self::with_node) and [`without_node`](Self::without_node)
+/// return another. Clones share one table, so hand them out freely, and swap the whole ring when
+/// the nodes change.
+///
+/// ```
+/// use carrotcache_consistenthash::Ring;
+///
+/// let ring = Ring::new(["a", "b", "c"])?;
+/// assert_eq!(ring.get("key"), ring.successors("key").next());
+///
+/// let larger = ring.with_node("d")?;
+/// // A key stays where it was, or goes to the new node.
+/// assert!(larger.get("key") == ring.get("key") || larger.get("key") == Some("d"));
+/// # Ok::<(), carrotcache_consistenthash::RingError>(())
+/// ```
+#[derive(Clone)]
+pub struct Ring {
+    shared: Arc<Shared>,
+}
+
+/// What the clones of a ring share.
+struct Shared {
+    scheme: Scheme,
+    points_per_node: u32,
+    nodes: Vec<Node>,
+    table: Table,
+}
+
+/// A node before it is placed.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) label: Arc<str>,
+    weight: u32,
+}
+
+impl Ring {
+    /// Returns the ring of the nodes `labels` as groupcache places them: CRC-32, 50 points each.
+    ///
+    /// The order of the labels matters only where two points fall on the same hash: the label
+    /// given last has it.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::DuplicateLabel`] if a label is given twice.
+    pub fn new(labels: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, RingError> {
+        Self::builder().nodes(labels).build()
+    }
+
+    /// Returns a builder for a ring with another scheme, other points per node, or weights.
+    pub fn builder() -> RingBuilder {
+        RingBuilder::default()
+    }
+
+    /// Returns the label of the node that owns `key`, or `None` if nobody owns anything.
+    ///
+    /// Costs the hash of the key and about two cache lines.
+    #[must_use]
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Option<&str> {
+        self.label(self.get_index(key)?)
+    }
+
+    /// Returns the index in [`labels`](Self::labels) of the node that owns `key`, or `None` if
+    /// nobody owns anything.
+    #[must_use]
+    pub fn get_index(&self, key: impl AsRef<[u8]>) -> Option<usize> {
+        self.shared.table.owner(self.position(key))
+    }
+
+    /// Returns the nodes in the order in which they would own `key` if those before them left,
+    /// its owner first, each once.
+    ///
+    /// Nothing is allocated for the first eight.
+    ///
+    /// ```
+    /// # use carrotcache_consistenthash::Ring;
+    /// let ring = Ring::new(["a", "b", "c", "d"])?;
+    /// let replicas: Vec<&str> = ring.successors("key").take(3).collect();
+    /// assert_eq!(ring.without_node(replicas[0])?.get("key"), Some(replicas[1]));
+    /// # Ok::<(), carrotcache_consistenthash::RingError>(())
+    /// ```
+    #[must_use]
+    pub fn successors(&self, key: impl AsRef<[u8]>) -> Successors<'_> {
+        Successors::new(self, self.position(key))
+    }
+
+    /// Returns the labels in the order in which they were given.
+    #[must_use]
+    pub fn labels(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        self.shared.nodes.iter().map(|node| &*node.label)
+    }
+
+    /// Returns the label of the node with the index `index` in [`labels`](Self::labels), or
+    /// `None` if there is none.
+    #[must_use]
+    pub fn label(&self, index: usize) -> Option<&str> {
+        self.shared.nodes.get(index).map(|node| &*node.label)
+    }
+
+    /// Returns the number of nodes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.nodes.len()
+    }
+
+    /// Returns whether the ring has no nodes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shared.nodes.is_empty()
+    }
+
+    /// Returns the scheme that places keys and points.
+    #[must_use]
+    pub fn scheme(&self) -> &Scheme {
+        &self.shared.scheme
+    }
+
+    /// Returns where `key` lies on the circle.
+    #[must_use]
+    pub fn position(&self, key: impl AsRef<[u8]>) -> u64 {
+        self.shared.scheme.key_position(key.as_ref())
+    }
+
+    /// Returns this ring and one more node, of weight 1, which takes keys from all others.
+    ///
+    /// The points are merged, not sorted again.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::DuplicateLabel`] if the label is on the ring, [`RingError::TooManyPoints`] if
+    /// its points do not fit.
+    pub fn with_node(&self, label: impl Into<String>) -> Result<Self, RingError> {
+        self.with_weighted_node(label, 1)
+    }
+
+    /// Returns this ring and one more node, of the given weight.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_node`](Self::with_node).
+    pub fn with_weighted_node(
+        &self,
+        label: impl Into<String>,
+        weight: u32,
+    ) -> Result<Self, RingError> {
+        let node = Node::new(label.into(), weight);
+        if self.index_of(&node.label).is_some() {
+            return Err(RingError::DuplicateLabel { label: node.label.to_string() });
+        }
+        let mut nodes = self.shared.nodes.clone();
+        nodes.push(node);
+        let points_per_node = self.shared.points_per_node;
+        check_count(points_per_node, &nodes)?;
+        let added = points_of(&self.shared.scheme, points_per_node, &nodes, self.len());
+        Ok(self.replaced(nodes, self.shared.table.with(added)))
+    }
+
+    /// Returns this ring without one of its nodes, whose keys go to their next successors.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::UnknownLabel`] if the label is not on the ring.
+    pub fn without_node(&self, label: &str) -> Result<Self, RingError> {
+        let Some(gone) = self.index_of(label) else {
+            return Err(RingError::UnknownLabel { label: label.to_owned() });
+        };
+        let mut nodes = self.shared.nodes.clone();
+        nodes.remove(gone);
+        Ok(self.replaced(nodes, self.shared.table.without(gone)))
+    }
+
+    /// Returns each label with its share of all keys, from 0 to 1, in the order of
+    /// [`labels`](Self::labels).
+    ///
+    /// The shares are exact for keys that hash evenly, and sum up to 1 unless nobody owns
+    /// anything. Costs a walk over all points.
+    #[must_use]
+    pub fn shares(&self) -> Vec<(&str, f64)> {
+        let mut owned = vec![0_u128; self.len()];
+        for (length, owner) in self.shared.table.arcs() {
+            owned[owner] += length;
+        }
+        let circle = 2_f64.powi(64);
+        self.labels().zip(owned).map(|(label, length)| (label, length as f64 / circle)).collect()
+    }
+
+    /// Builds the ring of `nodes`, which have distinct labels.
+    pub(crate) fn place(
+        scheme: Scheme,
+        points_per_node: u32,
+        nodes: Vec<Node>,
+    ) -> Result<Self, RingError> {
+        check_count(points_per_node, &nodes)?;
+        let table = Table::new(points_of(&scheme, points_per_node, &nodes, 0));
+        Ok(Self { shared: Arc::new(Shared { scheme, points_per_node, nodes, table }) })
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.shared.table
+    }
+
+    fn index_of(&self, label: &str) -> Option<usize> {
+        self.labels().position(|other| other == label)
+    }
+
+    fn replaced(&self, nodes: Vec<Node>, table: Table) -> Self {
+        let Shared { scheme, points_per_node, .. } = &*self.shared;
+        let (scheme, points_per_node) = (scheme.clone(), *points_per_node);
+        Self { shared: Arc::new(Shared { scheme, points_per_node, nodes, table }) }
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring")
+            .field("scheme", &self.shared.scheme)
+            .field("points_per_node", &self.shared.points_per_node)
+            .field("nodes", &self.shared.nodes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    pub(crate) fn new(label: String, weight: u32) -> Self {
+        Self { label: label.into(), weight }
+    }
+
+    /// The number of points that the node has.
+    fn points(&self, points_per_node: u32) -> u64 {
+        u64::from(points_per_node) * u64::from(self.weight)
+    }
+}
+
+/// Refuses more points than a table can index. A node without points counts as one, so that the
+/// indices of nodes fit as well.
+fn check_count(points_per_node: u32, nodes: &[Node]) -> Result<(), RingError> {
+    let points =
+        nodes.iter().map(|node| node.points(points_per_node).max(1)).fold(0, u64::saturating_add);
+    if points > MAX_POINTS {
+        return Err(RingError::TooManyPoints { points, max: MAX_POINTS });
+    }
+    Ok(())
+}
+
+/// Returns the points of `nodes` from the one with index `first` on.
+fn points_of(scheme: &Scheme, points_per_node: u32, nodes: &[Node], first: usize) -> Vec<Point> {
+    let of_node = |(owner, node): (u32, &Node)| {
+        let label = Arc::clone(&node.label);
+        let count = u32::try_from(node.points(points_per_node)).unwrap_or(u32::MAX);
+        (0..count).map(move |i| Point { position: scheme.point_position(i, &label), owner })
+    };
+    (0..).zip(nodes).skip(first).flat_map(of_node).collect()
+}
