@@ -1,0 +1,54 @@
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a flight ended without a value. Every caller that shared the flight gets a clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error<E> {
+    /// The work failed with this error.
+    Failed(E),
+    /// The work panicked with this message. A panic whose payload is no text has a placeholder
+    /// for its message.
+    Panicked(Arc<str>),
+    /// The [`Leader`](crate::Leader) was dropped before it finished.
+    Abandoned,
+}
+
+impl<E> Error<E> {
+    /// Returns the error of the work, if it was the work that failed.
+    pub fn into_failed(self) -> Option<E> {
+        match self {
+            Self::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Makes an error of what [`std::panic::catch_unwind`] caught.
+    pub(crate) fn caught(panic: &(dyn Any + Send)) -> Self {
+        let message = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::Panicked(message.unwrap_or("a panic without a message").into())
+    }
+}
+
+impl<E> fmt::Display for Error<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(_) => f.write_str("the shared work failed"),
+            Self::Panicked(message) => write!(f, "the shared work panicked: {message}"),
+            Self::Abandoned => f.write_str("the shared work was abandoned before it ended"),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for Error<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use crate::error::Error;
+use crate::flight::{Driver, Flight, Look};
+
+/// A caller that waits for the end of a flight: a future of its [`Outcome`].
+///
+/// # Cancel safety
+///
+/// May be dropped at any time. The flight of a [`Leader`](crate::Leader) goes on without it; in a
+/// flight of [`Group::work`](crate::Group::work) another caller takes the work over if this one
+/// drove it, and without another caller the work is dropped.
+#[must_use = "a follower does nothing unless it is awaited"]
+pub struct Follower<V, E> {
+    /// `None` once the outcome was returned.
+    flight: Option<Arc<Flight<V, E>>>,
+    /// Where the flight keeps our waker.
+    place: Option<usize>,
+    /// The work, if it is for us to poll.
+    driver: Option<Driver>,
+}
+
+/// How a flight ended, as one of its callers sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcome<V, E> {
+    /// What came of the work.
+    pub result: Result<V, Error<E>>,
+    /// Whether more than one caller asked for it.
+    pub shared: bool,
+}
+
+impl<V, E> Follower<V, E> {
+    /// Makes a follower that `flight` has counted already.
+    pub(crate) fn new(flight: Arc<Flight<V, E>>) -> Self {
+        Self { flight: Some(flight), place: None, driver: None }
+    }
+
+    /// Makes this follower the one that polls the work.
+    pub(crate) fn driving(mut self, driver: Driver) -> Self {
+        self.driver = Some(driver);
+        self
+    }
+
+    /// Returns whether more than one caller has asked for the result by now.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.is_shared())
+    }
+}
+
+impl<V: Clone, E: Clone> Future for Follower<V, E> {
+    type Output = Outcome<V, E>;
+
+    /// # Panics
+    ///
+    /// When polled again after it returned the outcome.
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        loop {
+            if let Some(driver) = &mut this.driver {
+                ready!(driver.as_mut().poll(context));
+                this.driver = None;
+            }
+            let flight = this.flight.as_ref().expect("a follower is not polled after its end");
+            match flight.look(&mut this.place, context.waker()) {
+                Look::Ended => return Poll::Ready(this.outcome()),
+                Look::Waiting => return Poll::Pending,
+                Look::TakeOver(driver) => this.driver = Some(driver),
+            }
+        }
+    }
+}
+
+impl<V: Clone, E: Clone> Follower<V, E> {
+    /// Takes the outcome of a flight that has ended.
+    fn outcome(&mut self) -> Outcome<V, E> {
+        let flight = self.flight.take().expect("only a follower that has a flight sees its end");
+        let shared = flight.is_shared();
+        let result = match Arc::try_unwrap(flight) {
+            // Whoever lets go of the flight last need not clone.
+            Ok(last) => last.into_result(),
+            Err(flight) => flight.result().cloned(),
+        };
+        Outcome { result: result.expect("a flight that has ended has a result"), shared }
+    }
+}
+
+impl<V, E> Drop for Follower<V, E> {
+    fn drop(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            flight.leave(self.place, self.driver.take());
+        }
+    }
+}
+
+impl<V, E> fmt::Debug for Follower<V, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Follower").field("is_shared", &self.is_shared()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,211 @@
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::follower::{Follower, Outcome};
+use crate::leader::Leader;
+use crate::shard::{Entered, Shard};
+
+/// The table is split so that threads with different keys seldom meet at one lock. A power of two.
+const SHARDS: usize = 32;
+
+/// A table of flights: at most one open flight for each key.
+///
+/// A clone is a handle to the same table. `V` is what the work results in and `E` how it fails;
+/// both are cloned for every caller, so use an [`Arc`] where a clone is dear. `S` hashes the keys.
+pub struct Group<K, V, E, S = RandomState> {
+    shards: Arc<[Arc<Shard<K, V, E>>]>,
+    hasher: S,
+}
+
+/// What a caller of [`Group::join`] is to its flight.
+#[derive(Debug)]
+#[must_use = "a leader that is dropped ends its flight with an error"]
+pub enum Role<K, V, E> {
+    /// No flight was open for the key, and one was opened: this caller has to end it.
+    Leader(Leader<K, V, E>),
+    /// A flight is under way: this caller waits for its end.
+    Follower(Follower<V, E>),
+}
+
+impl<K, V, E> Group<K, V, E> {
+    /// Returns an empty group with the standard library's hasher.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_hasher(RandomState::new())
+    }
+}
+
+impl<K, V, E, S> Group<K, V, E, S> {
+    /// Returns an empty group that hashes keys with `hasher`.
+    #[must_use]
+    pub fn with_hasher(hasher: S) -> Self {
+        Self { shards: (0..SHARDS).map(|_| Arc::default()).collect(), hasher }
+    }
+
+    /// Returns the number of keys with an open flight. Costs one lock per shard; what other
+    /// threads do meanwhile may or may not be counted.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.shards.iter().map(|shard| shard.len()).sum()
+    }
+}
+
+impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
+    /// Runs the future of `f`, or waits for the call that already runs one for `key`, and returns
+    /// a clone of the one result.
+    ///
+    /// `f` is called by the caller that leads, the future is polled by whichever caller drives
+    /// the flight. It must not wait for the same key: it would wait for itself.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::convert::Infallible;
+    ///
+    /// use carrotcache_singleflight::Group;
+    ///
+    /// let flights: Group<u64, String, Infallible> = Group::new();
+    /// let name = flights.work(&0x1F955, || async { Ok("CARROT".to_owned()) }).await;
+    /// assert_eq!(name.as_deref(), Ok("CARROT"));
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] with the error of the work, [`Error::Panicked`] if `f` or its future
+    /// panicked, and [`Error::Abandoned`] only if the flight was opened by [`join`](Self::join)
+    /// and its [`Leader`] dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time. If this caller drives the work, one of those that wait for it
+    /// goes on driving it; if nobody waits, the work is dropped and the key is free.
+    ///
+    /// A caller that holds this future without polling it keeps everybody waiting if it is the
+    /// one that drives. Where callers cannot be trusted to poll, run the work in a task of its
+    /// own, as [`join`](Self::join) shows.
+    pub async fn work<Q, F, Fut>(&self, key: &Q, f: F) -> Result<V, Error<E>>
+    where
+        K: Borrow<Q> + Send + 'static,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        V: Clone + Send + Sync + 'static,
+        E: Clone + Send + Sync + 'static,
+    {
+        self.work_outcome(key, f).await.result
+    }
+
+    /// Does what [`work`](Self::work) does, and also tells whether the result was shared.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`work`](Self::work).
+    pub async fn work_outcome<Q, F, Fut>(&self, key: &Q, f: F) -> Outcome<V, E>
+    where
+        K: Borrow<Q> + Send + 'static,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        V: Clone + Send + Sync + 'static,
+        E: Clone + Send + Sync + 'static,
+    {
+        let follower = match self.join(key) {
+            Role::Follower(follower) => follower,
+            Role::Leader(leader) => match catch_unwind(AssertUnwindSafe(f)) {
+                Ok(work) => leader.drive(work),
+                Err(panic) => {
+                    let follower = leader.follow();
+                    leader.end(Err(Error::caught(&*panic)));
+                    follower
+                }
+            },
+        };
+        follower.await
+    }
+
+    /// Joins the flight of `key`, or opens one and makes the caller its leader.
+    ///
+    /// The seam for callers that run the work in a task of their own:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::convert::Infallible;
+    ///
+    /// use carrotcache_singleflight::{Group, Role};
+    ///
+    /// let flights: Group<String, u32, Infallible> = Group::new();
+    /// let follower = match flights.join("Tom") {
+    ///     Role::Follower(follower) => follower,
+    ///     Role::Leader(leader) => {
+    ///         let follower = leader.follow();
+    ///         tokio::spawn(leader.run(async { Ok(630) }));
+    ///         follower
+    ///     }
+    /// };
+    /// // Dropping `follower` here would not stop the work.
+    /// assert_eq!(follower.await.result, Ok(630));
+    /// # }
+    /// ```
+    ///
+    /// Following costs one hash and one lock and allocates nothing; leading allocates the key and
+    /// the flight.
+    pub fn join<Q>(&self, key: &Q) -> Role<K, V, E>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        let hash = self.hasher.hash_one(key);
+        let shard = self.shard(hash);
+        if let Some(flight) = shard.join(hash, key) {
+            return Role::Follower(Follower::new(flight));
+        }
+        // The key is cloned between two looks at the table, not under its lock: a clone is the
+        // user's code. Another thread may have opened the flight meanwhile.
+        match shard.enter(hash, key.to_owned()) {
+            Entered::Opened(flight) => Role::Leader(Leader::new(Arc::clone(shard), hash, flight)),
+            Entered::Joined(flight) => Role::Follower(Follower::new(flight)),
+        }
+    }
+
+    /// Lets the next caller of `key` open a new flight although one is under way, and returns
+    /// whether one was. Those who wait for the old one still get its result.
+    pub fn forget<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let hash = self.hasher.hash_one(key);
+        self.shard(hash).forget(hash, key)
+    }
+
+    /// The shard is chosen by the highest bits of the hash, since the table within it takes the
+    /// lowest.
+    #[expect(clippy::cast_possible_truncation, reason = "the index has fewer bits than SHARDS")]
+    fn shard(&self, hash: u64) -> &Arc<Shard<K, V, E>> {
+        &self.shards[(hash >> (u64::BITS - SHARDS.ilog2())) as usize]
+    }
+}
+
+impl<K, V, E, S: Default> Default for Group<K, V, E, S> {
+    fn default() -> Self {
+        Self::with_hasher(S::default())
+    }
+}
+
+impl<K, V, E, S: Clone> Clone for Group<K, V, E, S> {
+    fn clone(&self) -> Self {
+        Self { shards: Arc::clone(&self.shards), hasher: self.hasher.clone() }
+    }
+}
+
+impl<K, V, E, S> fmt::Debug for Group<K, V, E, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("in_flight", &self.in_flight()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,114 @@
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread;
+
+use crate::error::Error;
+use crate::flight::Flight;
+use crate::follower::Follower;
+use crate::shard::Shard;
+
+/// The duty to end a flight, with [`finish`](Self::finish) or [`run`](Self::run).
+///
+/// Made by [`Group::join`](crate::Group::join) for the caller that opens a flight, and meant to
+/// be moved into the task that does the work. Dropping it ends the flight as well, with
+/// [`Error::Abandoned`], or with [`Error::Panicked`] if it is dropped by a panic: whatever becomes
+/// of the task, nobody waits for ever.
+#[must_use = "a leader that is dropped ends its flight with an error"]
+pub struct Leader<K, V, E> {
+    shard: Arc<Shard<K, V, E>>,
+    hash: u64,
+    flight: Arc<Flight<V, E>>,
+    ended: bool,
+}
+
+impl<K, V, E> Leader<K, V, E> {
+    pub(crate) fn new(shard: Arc<Shard<K, V, E>>, hash: u64, flight: Arc<Flight<V, E>>) -> Self {
+        Self { shard, hash, flight, ended: false }
+    }
+
+    /// Returns a follower of this flight, for the caller that opened it to wait with.
+    pub fn follow(&self) -> Follower<V, E> {
+        self.flight.follow();
+        Follower::new(Arc::clone(&self.flight))
+    }
+
+    /// Returns whether another caller has joined the flight by now.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.flight.is_shared()
+    }
+
+    /// Ends the flight: the key leaves the table, then everybody who waits gets a clone of
+    /// `result`.
+    pub fn finish(self, result: Result<V, E>) {
+        self.end(result.map_err(Error::Failed));
+    }
+
+    /// Runs `work` and ends the flight with what comes of it, a panic included.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping this future drops the work and ends the flight with [`Error::Abandoned`].
+    pub async fn run(self, work: impl Future<Output = Result<V, E>>) {
+        let mut work = pin!(work);
+        let result = std::future::poll_fn(|context| {
+            // What a panic leaves behind is dropped and never polled again, so that nobody sees it.
+            match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(result)) => Poll::Ready(result.map_err(Error::Failed)),
+                Err(panic) => Poll::Ready(Err(Error::caught(&*panic))),
+            }
+        });
+        let result = result.await;
+        self.end(result);
+    }
+
+    /// Returns a follower that drives `work`, and hands it on to another one when it is dropped.
+    pub(crate) fn drive<W>(self, work: W) -> Follower<V, E>
+    where
+        W: Future<Output = Result<V, E>> + Send + 'static,
+        K: Send + 'static,
+        V: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        let follower = self.follow();
+        follower.driving(Box::pin(self.run(work)))
+    }
+
+    /// Ends the flight with `result`, whatever it is.
+    pub(crate) fn end(mut self, result: Result<V, Error<E>>) {
+        self.end_once(result);
+    }
+
+    fn end_once(&mut self, result: Result<V, Error<E>>) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        // First the key, then the result: who has seen the result and asks again must not find
+        // this flight. The key is dropped last, since its drop might panic.
+        let _key = self.shard.close(self.hash, &self.flight);
+        self.flight.end(result);
+    }
+}
+
+impl<K, V, E> Drop for Leader<K, V, E> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end_once(Err(if thread::panicking() {
+                Error::Panicked("its leader was dropped by a panic".into())
+            } else {
+                Error::Abandoned
+            }));
+        }
+    }
+}
+
+impl<K, V, E> fmt::Debug for Leader<K, V, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leader").field("is_shared", &self.is_shared()).finish_non_exhaustive()
+    }
+}

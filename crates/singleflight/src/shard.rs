@@ -1,0 +1,92 @@
+use std::borrow::Borrow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::flight::Flight;
+use crate::table::Table;
+
+/// A part of a group's table behind a lock of its own.
+///
+/// Aligned to two cache lines (the processor fetches them in pairs), so that threads at
+/// neighbouring shards, and the reference count in front of this one, do not slow each other.
+#[repr(align(128))]
+pub(crate) struct Shard<K, V, E> {
+    table: Mutex<Table<Entry<K, V, E>>>,
+}
+
+/// An open flight under its key.
+pub(crate) struct Entry<K, V, E> {
+    key: K,
+    flight: Arc<Flight<V, E>>,
+}
+
+/// What became of an attempt to open a flight.
+pub(crate) enum Entered<V, E> {
+    Opened(Arc<Flight<V, E>>),
+    Joined(Arc<Flight<V, E>>),
+}
+
+impl<K, V, E> Shard<K, V, E> {
+    /// Returns the flight of `key`, joined, if one is open.
+    pub(crate) fn join<Q>(&self, hash: u64, key: &Q) -> Option<Arc<Flight<V, E>>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let table = self.lock();
+        let entry = table.find(hash, |entry| entry.key.borrow() == key)?;
+        entry.flight.join().then(|| Arc::clone(&entry.flight))
+    }
+
+    /// Opens a flight under `key`, or joins the one that is open.
+    pub(crate) fn enter(&self, hash: u64, key: K) -> Entered<V, E>
+    where
+        K: Eq,
+    {
+        let flight = Arc::new(Flight::new());
+        let mut table = self.lock();
+        let existing = table.find(hash, |entry| entry.key == key);
+        if let Some(entry) = existing.filter(|entry| entry.flight.join()) {
+            let joined = Entered::Joined(Arc::clone(&entry.flight));
+            drop(table); // Before the key, whose drop is the user's code.
+            return joined;
+        }
+        // What is found here was closed by its last caller, who is about to remove it.
+        let closed = table.remove(hash, |entry| entry.key == key);
+        table.insert(hash, Entry { key, flight: Arc::clone(&flight) });
+        drop(table);
+        drop(closed);
+        Entered::Opened(flight)
+    }
+
+    /// Removes the flight under `key`, and returns whether there was one.
+    pub(crate) fn forget<Q>(&self, hash: u64, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let removed = self.lock().remove(hash, |entry| entry.key.borrow() == key);
+        removed.is_some()
+    }
+
+    /// Removes `flight` unless it was forgotten, and returns its key, to be dropped without the
+    /// lock. A newer flight under the same key stays.
+    pub(crate) fn close(&self, hash: u64, flight: &Arc<Flight<V, E>>) -> Option<Entry<K, V, E>> {
+        self.lock().remove(hash, |entry| Arc::ptr_eq(&entry.flight, flight))
+    }
+
+    /// Returns the number of open flights.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// A key's `Eq` may panic under the lock, which leaves the table as it was.
+    fn lock(&self) -> MutexGuard<'_, Table<Entry<K, V, E>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K, V, E> Default for Shard<K, V, E> {
+    fn default() -> Self {
+        Self { table: Mutex::new(Table::new()) }
+    }
+}
