@@ -1,0 +1,83 @@
+//! What a shared cache can be told before it exists.
+
+use std::marker::PhantomData;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread;
+
+use super::Budget;
+use super::cache::{Cache, Observer};
+use crate::{Cause, DefaultHashBuilder};
+
+/// Makes a [`Cache`]; from [`Cache::builder`].
+///
+/// ```
+/// use carrotcache_lru::sync::{Budget, Cache};
+/// use carrotcache_lru::{Cause, Count};
+/// use std::sync::mpsc;
+///
+/// let (tell, told) = mpsc::channel();
+/// let cache = Cache::builder(Budget::new(1), Count)
+///     .shards(4)
+///     .on_evict(move |key: &&str, _, cause| {
+///         let _ = tell.send((*key, cause));
+///     })
+///     .build();
+/// cache.insert("Tom", 630)?;
+/// cache.insert("Jack", 589)?;
+/// assert_eq!(told.try_recv(), Ok(("Tom", Cause::Capacity)));
+/// # Ok::<(), carrotcache_lru::Oversized<&str, u32>>(())
+/// ```
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct Builder<K, V, W, S = DefaultHashBuilder> {
+    budget: Arc<Budget>,
+    weigher: W,
+    hash_builder: S,
+    shards: usize,
+    observer: Option<Box<Observer<K, V>>>,
+    entries: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V, W> Builder<K, V, W> {
+    pub(super) fn new(budget: Arc<Budget>, weigher: W) -> Self {
+        let threads = thread::available_parallelism().map_or(4, NonZero::get);
+        Self {
+            budget,
+            weigher,
+            hash_builder: DefaultHashBuilder::default(),
+            // With eight shards a thread, one in eight finds its shard taken when all are busy.
+            shards: threads.saturating_mul(8).min(256),
+            observer: None,
+            entries: PhantomData,
+        }
+    }
+}
+
+impl<K, V, W, S> Builder<K, V, W, S> {
+    /// Sets the number of shards, which is rounded up to a power of two. Eight for each thread the
+    /// machine runs at once, unless set.
+    pub fn shards(self, shards: usize) -> Self {
+        Self { shards, ..self }
+    }
+
+    /// Sets the hash builder. Caches whose hash builders are clones of one another agree on every
+    /// hash, so a caller that asks two of them hashes a key once.
+    pub fn hasher<T>(self, hash_builder: T) -> Builder<K, V, W, T> {
+        let Self { budget, weigher, shards, observer, entries, .. } = self;
+        Builder { budget, weigher, hash_builder, shards, observer, entries }
+    }
+
+    /// Sets who is told of every entry that leaves, with the cause. No lock is held meanwhile, so
+    /// the listener may use the cache, and several threads may call it at once.
+    pub fn on_evict(self, listener: impl Fn(&K, &V, Cause) + Send + Sync + 'static) -> Self {
+        Self { observer: Some(Box::new(listener)), ..self }
+    }
+
+    /// Returns the cache, which is empty.
+    #[must_use]
+    pub fn build(self) -> Cache<K, V, W, S> {
+        const MOST_SHARDS: usize = 1 << 16;
+        let shards = self.shards.clamp(1, MOST_SHARDS).next_power_of_two();
+        Cache::assemble(shards, self.budget, self.weigher, self.hash_builder, self.observer)
+    }
+}

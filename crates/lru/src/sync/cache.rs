@@ -1,0 +1,298 @@
+//! The cache for many threads.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::shard::{Departed, Shard};
+use super::{Budget, Builder};
+use crate::hash::{index_hash, shard_hash};
+use crate::store::Store;
+use crate::{Cause, DefaultHashBuilder};
+
+/// Who is told of entries that left.
+pub(super) type Observer<K, V> = dyn Fn(&K, &V, Cause) + Send + Sync;
+
+/// A cache for many threads, bounded by the weight of its entries.
+///
+/// The order of use is kept for each shard: what is evicted is the least recently used entry of the
+/// shard that an entry goes to, not of the whole cache. The [module](super) tells how shards and
+/// the bound work together and what runs under a lock.
+///
+/// ```
+/// use carrotcache_lru::sync::Cache;
+/// use std::{sync::Arc, thread};
+///
+/// let scores = Cache::new(1 << 20, |name: &String, _: &Arc<str>| name.len() as u64);
+/// thread::scope(|scope| {
+///     scope.spawn(|| scores.insert("Tom".to_owned(), "630".into()));
+///     scope.spawn(|| scores.insert("Jack".to_owned(), "589".into()));
+/// });
+/// assert_eq!(scores.get("Tom").as_deref(), Some("630"));
+/// assert_eq!(scores.weight(), 7);
+/// ```
+pub struct Cache<K, V, W, S = DefaultHashBuilder> {
+    shards: Box<[Shard<K, V>]>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) weigher: W,
+    hash_builder: S,
+    observer: Option<Box<Observer<K, V>>>,
+    /// Where [`pop_lru`](Self::pop_lru) looks next.
+    turn: AtomicUsize,
+}
+
+impl<K, V, W> Cache<K, V, W> {
+    /// Returns an empty cache whose entries weigh at most `max_weight` together.
+    #[must_use]
+    pub fn new(max_weight: u64, weigher: W) -> Self {
+        Self::with_budget(Budget::new(max_weight), weigher)
+    }
+
+    /// Returns an empty cache that shares its bound with the others of the budget.
+    #[must_use]
+    pub fn with_budget(budget: Arc<Budget>, weigher: W) -> Self {
+        Self::builder(budget, weigher).build()
+    }
+
+    /// Returns a builder, with which hashing, shards and a listener can be chosen.
+    pub fn builder(budget: Arc<Budget>, weigher: W) -> Builder<K, V, W> {
+        Builder::new(budget, weigher)
+    }
+}
+
+impl<K, V, W, S> Cache<K, V, W, S> {
+    pub(super) fn assemble(
+        shards: usize,
+        budget: Arc<Budget>,
+        weigher: W,
+        hash_builder: S,
+        observer: Option<Box<Observer<K, V>>>,
+    ) -> Self {
+        let shards = (0..shards).map(|_| Shard::new()).collect();
+        Self { shards, budget, weigher, hash_builder, observer, turn: AtomicUsize::new(0) }
+    }
+
+    /// Returns the number of entries, counted shard by shard.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().store.len()).sum()
+    }
+
+    /// Returns whether every shard was empty when it was looked at.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shards.iter().all(|shard| shard.lock().store.len() == 0)
+    }
+
+    /// Returns what the entries of this cache weigh together, all shards seen at one moment.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let states: Vec<_> = self.shards.iter().map(Shard::lock).collect();
+        states.iter().map(|state| state.store.weight()).sum()
+    }
+
+    /// Returns how many entries have ever been evicted to make room.
+    ///
+    /// Entries taken out by [`pop_lru`](Self::pop_lru) are not counted.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.lock().evictions).sum()
+    }
+
+    /// Returns the bound, which other caches may share.
+    #[must_use]
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Returns the hash builder.
+    #[must_use]
+    pub fn hasher(&self) -> &S {
+        &self.hash_builder
+    }
+
+    /// Returns the bytes that the cache itself has on the heap, spare room included.
+    ///
+    /// What keys and values own elsewhere, such as the text of a `String`, is not known here.
+    #[must_use]
+    pub fn memory_usage(&self) -> usize {
+        let stores = self.shards.iter().map(|shard| shard.lock().store.memory_usage());
+        stores.sum::<usize>() + size_of_val(&*self.shards)
+    }
+
+    /// Takes an entry out that was the least recently used one of its shard.
+    ///
+    /// Shards take turns, and empty ones are passed over. `None` means that each was empty when it
+    /// was looked at. The cause is [`Cause::Removed`].
+    pub fn pop_lru(&self) -> Option<(K, V)> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        (0..self.shards.len()).find_map(|step| {
+            let shard = &self.shards[turn.wrapping_add(step) % self.shards.len()];
+            let (entry, freed) = {
+                let store = &mut shard.lock().store;
+                let before = store.weight();
+                (store.pop_back()?, before - store.weight())
+            };
+            self.budget.release(freed);
+            self.tell(&entry, Cause::Removed);
+            Some(entry)
+        })
+    }
+
+    /// Removes every entry, shard by shard, and gives the memory back.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            let mut cleared = std::mem::replace(&mut shard.lock().store, Store::new());
+            self.budget.release(cleared.weight());
+            while let Some(entry) = cleared.pop_front() {
+                self.tell(&entry, Cause::Cleared);
+            }
+        }
+    }
+
+    /// Removes the entries for which `keep` is false, shard by shard, with the shard locked.
+    ///
+    /// `keep` must not use the cache: it would wait for itself.
+    pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
+        for shard in &self.shards {
+            let mut departed = Departed::new();
+            let freed = {
+                let store = &mut shard.lock().store;
+                let before = store.weight();
+                store.retain(&mut keep, |(key, value)| departed.push(key, value, Cause::Removed));
+                before - store.weight()
+            };
+            self.budget.release(freed);
+            self.tell_all(departed);
+        }
+    }
+
+    /// All shards, in the order in which whoever needs several must lock them.
+    pub(super) fn shards(&self) -> &[Shard<K, V>] {
+        &self.shards
+    }
+
+    /// Which shard holds the keys of this hash.
+    pub(super) fn shard_of(&self, hash: u64) -> usize {
+        shard_hash(hash) as usize & (self.shards.len() - 1)
+    }
+
+    /// Tells of an entry that left. No lock may be held.
+    pub(super) fn tell(&self, (key, value): &(K, V), cause: Cause) {
+        if let Some(observer) = &self.observer {
+            observer(key, value, cause);
+        }
+    }
+
+    /// Tells of what left and drops it. No lock may be held.
+    pub(super) fn tell_all(&self, departed: Departed<K, V>) {
+        for (key, value, cause) in departed {
+            self.tell(&(key, value), cause);
+        }
+    }
+}
+
+impl<K: Hash + Eq, V, W, S: BuildHasher> Cache<K, V, W, S> {
+    /// Returns the hash of a key, for the functions that take one.
+    pub fn hash<Q: ?Sized + Hash>(&self, key: &Q) -> u64
+    where
+        K: Borrow<Q>,
+    {
+        self.hash_builder.hash_one(key)
+    }
+
+    /// Returns whether there is an entry for `key`, and leaves the order of use as it is.
+    pub fn contains_key<Q: ?Sized + Hash + Eq>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        let hash = self.hash(key);
+        self.shards[self.shard_of(hash)].lock().store.find_key(index_hash(hash), key).is_some()
+    }
+
+    /// Removes the entry for `key` and returns its value.
+    pub fn remove<Q: ?Sized + Hash + Eq>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.remove_hashed(self.hash(key), key).map(|(_, value)| value)
+    }
+
+    /// As [`remove`](Self::remove), for a caller that has the [`hash`](Self::hash) of the key.
+    /// Returns the key as well.
+    pub fn remove_hashed<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+    {
+        let (entry, freed) = {
+            let store = &mut self.shards[self.shard_of(hash)].lock().store;
+            let slot = store.find_key(index_hash(hash), key)?;
+            let weight = store.weight_of(slot);
+            (store.remove(slot), weight)
+        };
+        self.budget.release(freed);
+        self.tell(&entry, Cause::Removed);
+        Some(entry)
+    }
+}
+
+impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
+    /// Returns a clone of the value for `key`, which becomes the most recently used one of its
+    /// shard. The value is cloned under the shard's lock.
+    pub fn get<Q: ?Sized + Hash + Eq>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.get_hashed(self.hash(key), key)
+    }
+
+    /// As [`get`](Self::get), for a caller that has the [`hash`](Self::hash) of the key.
+    #[inline]
+    pub fn get_hashed<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        let store = &mut self.shards[self.shard_of(hash)].lock().store;
+        let slot = store.find_key(index_hash(hash), key)?;
+        store.promote(slot);
+        Some(store.entry(slot).1.clone())
+    }
+
+    /// Returns a clone of the value for `key` and leaves the order of use as it is.
+    pub fn peek<Q: ?Sized + Hash + Eq>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.peek_hashed(self.hash(key), key)
+    }
+
+    /// As [`peek`](Self::peek), for a caller that has the [`hash`](Self::hash) of the key.
+    pub fn peek_hashed<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        let store = &self.shards[self.shard_of(hash)].lock().store;
+        let slot = store.find_key(index_hash(hash), key)?;
+        Some(store.entry(slot).1.clone())
+    }
+}
+
+/// Gives what the entries weigh back to the budget, which other caches may share.
+impl<K, V, W, S> Drop for Cache<K, V, W, S> {
+    fn drop(&mut self) {
+        self.budget.release(self.weight());
+    }
+}
+
+impl<K, V, W, S> fmt::Debug for Cache<K, V, W, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("len", &self.len())
+            .field("weight", &self.weight())
+            .field("shards", &self.shards.len())
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,34 @@
+//! A cache for many threads: shards under one global bound.
+//!
+//! [`Cache`] spreads its entries over shards, each a strict least-recently-used list behind a lock
+//! of its own. The bound is not divided among them. All shards, and all caches that share a
+//! [`Budget`], reserve from one atomic counter before they take an entry in, so any entry that fits
+//! the bound fits the cache, and [`Budget::used`] never exceeds the bound, at any moment, for any
+//! thread that looks.
+//!
+//! ```text
+//! insert ── hash, weigh ── lock the key's shard ─┬ the budget has room: reserve, link, unlock
+//!   (no lock held)                               ├ it has not: evict here, least recent first
+//!                                                └ nothing is left here: lock all, evict from the
+//!                                                  heaviest shard until there is room
+//! ... unlocked: tell the listener, drop what was evicted
+//! ```
+//!
+//! While an entry is exchanged for another of the same weight, the usual case in a full cache, the
+//! counter is only read, so threads in different shards do not slow each other down.
+//!
+//! # What runs under a lock
+//!
+//! Only a key's `Eq`, a value's `Clone` (for `get` and its like: keep values cheap to clone, an
+//! `Arc` or `Bytes`), and the function given to [`Cache::retain`]. Hashing, weighing, the listener
+//! and every `Drop` run with no lock held and may use the cache.
+
+mod budget;
+mod builder;
+mod cache;
+mod insert;
+mod shard;
+
+pub use budget::Budget;
+pub use builder::Builder;
+pub use cache::Cache;

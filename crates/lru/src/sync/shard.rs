@@ -1,0 +1,73 @@
+//! One shard, and what left it while it was locked.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::Cause;
+use crate::store::Store;
+
+/// A lock and the part of the entries it guards, on cache lines of its own.
+#[repr(align(128))]
+pub(super) struct Shard<K, V>(Mutex<State<K, V>>);
+
+/// What the lock of a shard guards.
+pub(super) struct State<K, V> {
+    pub(super) store: Store<K, V>,
+    /// How many entries ever left for [`Cause::Capacity`].
+    pub(super) evictions: u64,
+}
+
+impl<K, V> Shard<K, V> {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(State { store: Store::new(), evictions: 0 }))
+    }
+
+    /// Locks the shard. A panic of another holder does not matter: user code runs under the lock
+    /// only where the store is consistent.
+    #[inline]
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<K, V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K, V> State<K, V> {
+    /// Evicts the least recently used entry and returns its weight.
+    pub(super) fn evict(&mut self, departed: &mut Departed<K, V>) -> u64 {
+        let before = self.store.weight();
+        if let Some((key, value)) = self.store.pop_back() {
+            self.evictions += 1;
+            departed.push(key, value, Cause::Capacity);
+        }
+        before - self.store.weight()
+    }
+}
+
+/// Entries that left under a lock, to be told of and dropped once it is released.
+pub(super) struct Departed<K, V> {
+    // Most insertions evict one entry, which then needs no allocation.
+    first: Option<(K, V, Cause)>,
+    more: Vec<(K, V, Cause)>,
+}
+
+impl<K, V> Departed<K, V> {
+    pub(super) fn new() -> Self {
+        Self { first: None, more: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, key: K, value: V, cause: Cause) {
+        if self.first.is_none() {
+            self.first = Some((key, value, cause));
+        } else {
+            self.more.push((key, value, cause));
+        }
+    }
+}
+
+impl<K, V> IntoIterator for Departed<K, V> {
+    type Item = (K, V, Cause);
+    type IntoIter =
+        std::iter::Chain<std::option::IntoIter<Self::Item>, std::vec::IntoIter<Self::Item>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.more)
+    }
+}

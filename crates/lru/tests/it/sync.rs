@@ -1,0 +1,191 @@
+//! The cache for many threads.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use carrotcache_lru::sync::{Budget, Cache};
+use carrotcache_lru::{Cause, Count, TryInsertError};
+
+fn weigh(_: &u64, value: &u64) -> u64 {
+    *value
+}
+
+#[test]
+fn any_entry_that_fits_the_bound_fits_the_cache() {
+    let cache = Cache::builder(Budget::new(100), weigh).shards(16).build();
+    for key in 0..1_000 {
+        cache.insert(key, key % 7).unwrap();
+        assert!(cache.budget().used() <= 100);
+    }
+    cache.insert(2_000, 100).unwrap();
+    assert_eq!(cache.get(&2_000), Some(100));
+    assert_eq!((cache.weight(), cache.budget().used()), (100, 100));
+}
+
+#[test]
+fn replacing_reserves_only_the_difference() {
+    let cache = Cache::new(10, weigh);
+    cache.insert(1, 5).unwrap();
+    cache.insert(2, 5).unwrap();
+    assert_eq!(cache.insert(1, 5).unwrap(), Some(5));
+    assert_eq!(cache.try_insert(1, 4).unwrap(), Some(5));
+    assert_eq!(cache.try_insert(2, 6).unwrap(), Some(5));
+    assert_eq!((cache.len(), cache.weight(), cache.budget().used()), (2, 10, 10));
+    assert_eq!(cache.insert(1, 10).unwrap(), Some(4));
+    assert_eq!((cache.len(), cache.weight(), cache.budget().used()), (1, 10, 10));
+    assert_eq!(cache.evictions(), 1);
+}
+
+#[test]
+fn try_insert_evicts_nothing() {
+    let cache = Cache::new(10, weigh);
+    cache.try_insert(1, 6).unwrap();
+    let error = cache.try_insert(2, 6).unwrap_err();
+    assert!(matches!(error, TryInsertError::NoRoom { key: 2, value: 6, .. }));
+    let error = cache.try_insert(2, 11).unwrap_err();
+    assert!(matches!(error, TryInsertError::Oversized(_)));
+    assert_eq!(error.into_entry(), (2, 11));
+    assert_eq!((cache.get(&1), cache.len(), cache.evictions()), (Some(6), 1, 0));
+    assert_eq!(cache.pop_lru(), Some((1, 6)));
+    cache.try_insert(2, 6).unwrap();
+}
+
+#[test]
+fn caches_share_a_budget_and_give_it_back() {
+    let budget = Budget::new(10);
+    let main = Cache::with_budget(budget.clone(), weigh);
+    let hot = Cache::with_budget(budget.clone(), weigh);
+    main.insert(1, 7).unwrap();
+    assert!(hot.insert(1, 4).is_err());
+    assert_eq!((hot.len(), budget.used()), (0, 7));
+    hot.insert(1, 3).unwrap();
+    assert_eq!(budget.used(), 10);
+    drop(main);
+    assert_eq!(budget.used(), 3);
+    hot.insert(2, 4).unwrap();
+    hot.retain(|key, _| *key == 2);
+    assert_eq!(budget.used(), 4);
+    hot.clear();
+    assert_eq!((budget.used(), hot.is_empty()), (0, true));
+}
+
+#[test]
+fn clones_of_a_hasher_share_hashes() {
+    let hasher = carrotcache_lru::DefaultHashBuilder::default();
+    let cache = || Cache::builder(Budget::new(10), weigh).hasher(hasher.clone()).shards(4).build();
+    let (main, hot) = (cache(), cache());
+    let hash = main.hash(&1);
+    assert_eq!(hash, hot.hash(&1));
+    hot.insert_hashed(hash, 1, 5).unwrap();
+    assert_eq!(main.get_hashed(hash, &1), None);
+    assert_eq!(hot.get_hashed(hash, &1), Some(5));
+    assert_eq!(hot.peek_hashed(hash, &1), hot.peek(&1));
+    assert_eq!(hot.remove_hashed(hash, &1), Some((1, 5)));
+    assert!(!hot.contains_key(&1));
+}
+
+#[test]
+fn least_recently_used_entry_of_a_shard_goes_first() {
+    let cache = Cache::builder(Budget::new(2), Count).shards(1).build();
+    cache.insert(1, 1).unwrap();
+    cache.insert(2, 2).unwrap();
+    assert_eq!(cache.get(&1), Some(1));
+    assert_eq!(cache.peek(&2), Some(2));
+    cache.insert(3, 3).unwrap();
+    assert_eq!((cache.get(&1), cache.get(&2)), (Some(1), None));
+}
+
+#[test]
+fn listener_is_told_of_each_departure_once_and_may_use_the_cache() {
+    type Shared = Cache<u64, u64, fn(&u64, &u64) -> u64>;
+    let cache: Arc<Mutex<Option<Arc<Shared>>>> = Arc::default();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (inside, log) = (cache.clone(), told.clone());
+    let listener = move |key: &u64, value: &u64, cause| {
+        let cache = inside.lock().unwrap().clone().unwrap();
+        assert!(cache.budget().used() <= 10 && cache.len() <= 10);
+        log.lock().unwrap().push((*key, *value, cause));
+    };
+    let weigher: fn(&u64, &u64) -> u64 = weigh;
+    let built = Cache::builder(Budget::new(10), weigher).shards(2).on_evict(listener).build();
+    let built = Arc::new(built);
+    *cache.lock().unwrap() = Some(built.clone());
+    built.insert(1, 4).unwrap();
+    built.insert(1, 5).unwrap();
+    built.insert(2, 10).unwrap();
+    built.remove(&2).unwrap();
+    built.insert(3, 1).unwrap();
+    built.pop_lru().unwrap();
+    built.insert(4, 1).unwrap();
+    built.retain(|_, _| false);
+    built.insert(5, 1).unwrap();
+    built.clear();
+    *cache.lock().unwrap() = None;
+    let expected = [
+        (1, 4, Cause::Replaced),
+        (1, 5, Cause::Capacity),
+        (2, 10, Cause::Removed),
+        (3, 1, Cause::Removed),
+        (4, 1, Cause::Removed),
+        (5, 1, Cause::Cleared),
+    ];
+    assert_eq!(*told.lock().unwrap(), expected);
+}
+
+/// A value that counts, in a sum shared by all, what is alive.
+struct Alive(u64, Arc<AtomicU64>);
+
+impl Alive {
+    fn new(weight: u64, sum: &Arc<AtomicU64>) -> Arc<Self> {
+        sum.fetch_add(weight, Ordering::SeqCst);
+        Arc::new(Self(weight, sum.clone()))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.1.fetch_sub(self.0, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn bound_is_never_exceeded_while_threads_insert_and_remove() {
+    const MAX: u64 = 500;
+    let budget = Budget::new(MAX);
+    let weigher = |_: &u64, value: &Arc<Alive>| value.0;
+    let cache = || Cache::builder(budget.clone(), weigher).shards(4).build();
+    let caches = [cache(), cache()];
+    let (alive, done) = (Arc::new(AtomicU64::new(0)), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let (caches, alive, done, budget) = (&caches, &alive, &done, &budget);
+        let worker = |seed: u64| {
+            move || {
+                let mut random = seed;
+                for _ in 0..20_000 {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let (key, weight) = ((random >> 33) % 300, (random >> 45) % 90);
+                    let cache = &caches[(random >> 60) as usize % 2];
+                    match (random >> 55) % 8 {
+                        0 => drop(cache.remove(&key)),
+                        1 => drop(cache.pop_lru()),
+                        2 => drop(cache.try_insert(key, Alive::new(weight, alive))),
+                        _ => drop(cache.insert(key, Alive::new(weight, alive))),
+                    }
+                }
+            }
+        };
+        let workers: Vec<_> = (1..=3).map(|seed| scope.spawn(worker(seed))).collect();
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                assert!(budget.used() <= MAX);
+                // All shards of a cache are looked at in one moment.
+                assert!(caches.iter().all(|cache| cache.weight() <= MAX));
+            }
+        });
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(budget.used(), caches.iter().map(Cache::weight).sum());
+    assert_eq!(budget.used(), alive.load(Ordering::SeqCst), "every value is in a cache or dropped");
+}
