@@ -1,0 +1,129 @@
+//! An owner's answer, and its body on the wire.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, Bytes};
+use carrotcache_byteview::ByteView;
+use hyper::body::{Body, Frame, SizeHint};
+use prost::Message as _;
+
+use crate::generated::GetResponse;
+
+/// A value from the node that owns it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The value, which shares no memory with the connection that it came over.
+    pub value: ByteView,
+    /// How often the owner was asked for the key of late, in requests a minute, if it says so.
+    pub minute_qps: Option<f64>,
+}
+
+impl Answer {
+    /// Returns an answer that carries `value`.
+    #[must_use]
+    pub fn new(value: impl Into<ByteView>) -> Self {
+        Self { value: value.into(), minute_qps: None }
+    }
+
+    /// Returns the answer and how often the key was asked for of late, in requests a minute.
+    #[must_use]
+    pub fn with_minute_qps(self, minute_qps: f64) -> Self {
+        Self { minute_qps: Some(minute_qps), ..self }
+    }
+
+    /// Returns the answer whose message is `body`.
+    ///
+    /// The value is a slice of `body`, so whoever keeps it keeps all of `body`.
+    pub(crate) fn decode(body: Bytes) -> Result<Self, prost::DecodeError> {
+        let GetResponse { value, minute_qps } = GetResponse::decode(body)?;
+        Ok(Self { value: value.unwrap_or_default().into(), minute_qps })
+    }
+}
+
+/// The body of a response: a `GetResponse` or a line of text.
+///
+/// It knows its length, so that it is sent with a `content-length` and never in chunks.
+#[derive(Debug)]
+pub struct AnswerBody {
+    /// What is still to be sent, in order. A large value is a part of its own, so that it goes
+    /// from the cache to the socket without being copied.
+    parts: [Bytes; 3],
+}
+
+/// The tag of field 1, length-delimited.
+const VALUE_TAG: u8 = 1 << 3 | 2;
+/// The tag of field 2, 64 bits.
+const MINUTE_QPS_TAG: u8 = 2 << 3 | 1;
+/// A tag and the longest length.
+const MAX_HEAD_BYTES: usize = 11;
+/// A tag and a double.
+const TAIL_BYTES: usize = 9;
+/// Up to here a copy into one buffer is cheaper than another part.
+const COPIED_BYTES: usize = 4 << 10;
+
+impl AnswerBody {
+    /// Returns the body of an answer with a value.
+    pub(crate) fn of_answer(answer: Answer) -> Self {
+        let Answer { value, minute_qps } = answer;
+        let is_copied = value.len() <= COPIED_BYTES;
+        let copied_bytes = if is_copied { value.len() } else { 0 };
+        let mut head = Vec::with_capacity(MAX_HEAD_BYTES + copied_bytes + TAIL_BYTES);
+        put_value_head(&mut head, value.len());
+        if is_copied {
+            head.extend_from_slice(&value);
+            put_minute_qps(&mut head, minute_qps);
+            return Self { parts: [head.into(), Bytes::new(), Bytes::new()] };
+        }
+        let mut tail = Vec::new();
+        put_minute_qps(&mut tail, minute_qps);
+        Self { parts: [head.into(), value.into_bytes(), tail.into()] }
+    }
+
+    /// Returns a body that says `line`, without what would make it more than one short line.
+    pub(crate) fn of_line(line: &str) -> Self {
+        let clean = |c: char| if c.is_control() { ' ' } else { c };
+        let line: String = line.chars().take(MAX_LINE_CHARS).map(clean).chain(['\n']).collect();
+        Self { parts: [line.into(), Bytes::new(), Bytes::new()] }
+    }
+}
+
+/// The length to which a line of text is cut: enough for an error, too little to flood a log.
+const MAX_LINE_CHARS: usize = 512;
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = self.parts.iter_mut().find(|part| !part.is_empty()).map(std::mem::take);
+        Poll::Ready(next.map(|part| Ok(Frame::data(part))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.parts.iter().all(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.parts.iter().map(|part| part.len() as u64).sum())
+    }
+}
+
+/// Appends all of field 1 that stands before the value: the tag and the length.
+fn put_value_head(out: &mut Vec<u8>, len: usize) {
+    out.push(VALUE_TAG);
+    prost::encode_length_delimiter(len, out).expect("a vector grows as it is written to");
+}
+
+/// Appends field 2, if it is set.
+fn put_minute_qps(out: &mut Vec<u8>, minute_qps: Option<f64>) {
+    if let Some(minute_qps) = minute_qps {
+        out.push(MINUTE_QPS_TAG);
+        out.put_f64_le(minute_qps);
+    }
+}

@@ -1,0 +1,164 @@
+//! One connection to a peer, and one exchange over it.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::{Builder, Connection as Driver, SendRequest};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::Answer;
+use crate::outcome::{OUTCOME, Outcome};
+use crate::url::BaseUrl;
+
+/// A connection to a peer that carries one request at a time.
+///
+/// No task stands behind it: whoever waits for a reply also moves the bytes. That saves two
+/// switches between tasks for each get, and a get that is dropped takes its connection along.
+pub(crate) struct Connection {
+    sender: SendRequest<Empty<Bytes>>,
+    /// `None` once the connection is closed.
+    driver: Option<Driver<TokioIo<TcpStream>, Empty<Bytes>>>,
+}
+
+/// What came back for a request.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) body: ReplyBody,
+}
+
+/// The body of a reply.
+#[derive(Default)]
+pub(crate) struct ReplyBody {
+    bytes: Bytes,
+    /// Whether `bytes` are a slice of a larger buffer.
+    is_borrowed: bool,
+}
+
+/// Why no reply came.
+pub(crate) enum ExchangeError {
+    /// The connection was closed before the head of the reply was complete.
+    Unanswered(hyper::Error),
+    /// The connection was closed before the body of the reply was complete.
+    Truncated(hyper::Error),
+    /// The reply is no HTTP.
+    Malformed(hyper::Error),
+    /// The body is larger than it may be.
+    TooLarge,
+}
+
+/// The largest head of a reply that is accepted. Those of peers have about 150 bytes.
+const MAX_HEAD_BYTES: usize = 16 << 10;
+/// How much is read of a reply that is not a value.
+const MAX_TEXT_BYTES: u64 = 4 << 10;
+/// How much memory is set aside on the word of a `content-length` alone.
+const MAX_TRUSTED_BYTES: u64 = 1 << 20;
+
+impl Connection {
+    /// Opens a connection to the peer at `url`.
+    pub(crate) async fn open(url: &BaseUrl, connect_timeout: Duration) -> io::Result<Self> {
+        let stream = timeout(connect_timeout, TcpStream::connect((url.host(), url.port())));
+        let stream = stream.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        // A request is one small segment, which must not wait for the acknowledgement of another.
+        stream.set_nodelay(true)?;
+        let handshake =
+            Builder::new().max_header_size(MAX_HEAD_BYTES).handshake(TokioIo::new(stream));
+        let (sender, driver) = handshake.await.map_err(io::Error::other)?;
+        Ok(Self { sender, driver: Some(driver) })
+    }
+
+    /// Returns the reply to `request`, its whole body read.
+    pub(crate) async fn exchange(
+        &mut self,
+        request: Request<Empty<Bytes>>,
+        max_bytes: u64,
+    ) -> Result<Reply, ExchangeError> {
+        let Self { sender, driver } = self;
+        let response = sender.try_send_request(request);
+        let mut reply = pin!(async {
+            match response.await {
+                Ok(response) => read(response, max_bytes).await,
+                Err(error) => Err(match error.into_error() {
+                    error if error.is_parse() => ExchangeError::Malformed(error),
+                    error => ExchangeError::Unanswered(error),
+                }),
+            }
+        });
+        poll_fn(|cx| {
+            // The driver first: it is what the reply waits for. Once it is done it is dropped,
+            // and with it whatever a reply could still have waited for.
+            if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
+                *driver = None;
+            }
+            reply.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Returns whether the last exchange is over on both sides and another may follow.
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.driver.is_some() && self.sender.is_ready()
+    }
+}
+
+/// Reads a response to its end, or as far as it is of interest.
+async fn read(response: Response<Incoming>, max_bytes: u64) -> Result<Reply, ExchangeError> {
+    let (head, body) = response.into_parts();
+    let outcome = head.headers.get(OUTCOME).and_then(Outcome::from_header);
+    let is_value = head.status == StatusCode::OK;
+    let body = match read_body(body, if is_value { max_bytes } else { MAX_TEXT_BYTES }).await {
+        // A text is not worth an error: the status has said it all.
+        Err(ExchangeError::TooLarge) if !is_value => ReplyBody::default(),
+        body => body?,
+    };
+    Ok(Reply { status: head.status, outcome, body })
+}
+
+/// Reads a body of at most `max_bytes`.
+async fn read_body(mut body: Incoming, max_bytes: u64) -> Result<ReplyBody, ExchangeError> {
+    let announced = body.size_hint().lower();
+    if announced > max_bytes {
+        return Err(ExchangeError::TooLarge);
+    }
+    let mut all = Vec::new();
+    while let Some(frame) = body.frame().await {
+        // Trailers mean nothing here.
+        let Ok(data) = frame.map_err(ExchangeError::Truncated)?.into_data() else { continue };
+        if data.len() as u64 == announced {
+            return Ok(ReplyBody { bytes: data, is_borrowed: true });
+        }
+        if (all.len() + data.len()) as u64 > max_bytes {
+            return Err(ExchangeError::TooLarge);
+        }
+        if all.is_empty() {
+            all.reserve_exact(announced.min(MAX_TRUSTED_BYTES) as usize);
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok(ReplyBody { bytes: all.into_boxed_slice().into(), is_borrowed: false })
+}
+
+impl ReplyBody {
+    /// Returns the answer that the body is, free of the buffer that it was read into.
+    pub(crate) fn into_answer(self) -> Result<Answer, prost::DecodeError> {
+        let mut answer = Answer::decode(self.bytes)?;
+        if self.is_borrowed {
+            answer.value = answer.value.compact();
+        }
+        Ok(answer)
+    }
+
+    /// Returns the first line of the text that the body is.
+    pub(crate) fn line(&self) -> String {
+        let text = String::from_utf8_lossy(&self.bytes);
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+}

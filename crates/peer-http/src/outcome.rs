@@ -1,0 +1,81 @@
+//! The headers that our own nodes understand, and Go's ignore.
+
+use hyper::StatusCode;
+use hyper::header::{HeaderName, HeaderValue};
+
+/// Tells the verdicts of an owner apart, because HTTP's status codes alone do not.
+pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("carrotcache-outcome");
+
+/// The time that the asking node still waits, in milliseconds.
+///
+/// It is relative, so that the clocks of the two machines need not agree.
+pub(crate) const TIME_LEFT: HeaderName = HeaderName::from_static("carrotcache-time-left");
+
+/// How a request ended, other than with a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    NotFound,
+    LoadFailed,
+    NoSuchGroup,
+    Overloaded,
+    TimedOut,
+    Invalid,
+}
+
+impl Outcome {
+    const ALL: [Self; 6] = [
+        Self::NotFound,
+        Self::LoadFailed,
+        Self::NoSuchGroup,
+        Self::Overloaded,
+        Self::TimedOut,
+        Self::Invalid,
+    ];
+
+    /// Returns what the header of an answer says.
+    pub(crate) fn from_header(value: &HeaderValue) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| value == outcome.as_str())
+    }
+
+    /// Returns what a status says without the header, as Go's nodes send it.
+    ///
+    /// Go answers 404 for a group that it does not have and 500 when the getter failed.
+    pub(crate) fn from_status(status: StatusCode) -> Option<Self> {
+        match status {
+            StatusCode::NOT_FOUND => Some(Self::NoSuchGroup),
+            StatusCode::INTERNAL_SERVER_ERROR => Some(Self::LoadFailed),
+            StatusCode::SERVICE_UNAVAILABLE => Some(Self::Overloaded),
+            StatusCode::GATEWAY_TIMEOUT => Some(Self::TimedOut),
+            StatusCode::BAD_REQUEST => Some(Self::Invalid),
+            _ => None,
+        }
+    }
+
+    /// Returns the status that goes with the header.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::NotFound | Self::NoSuchGroup => StatusCode::NOT_FOUND,
+            Self::LoadFailed => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::Invalid => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// Returns the text of the header.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not-found",
+            Self::LoadFailed => "load-failed",
+            Self::NoSuchGroup => "no-such-group",
+            Self::Overloaded => "overloaded",
+            Self::TimedOut => "timed-out",
+            Self::Invalid => "invalid",
+        }
+    }
+
+    /// Returns the header.
+    pub(crate) fn to_header(self) -> HeaderValue {
+        HeaderValue::from_static(self.as_str())
+    }
+}

@@ -1,0 +1,165 @@
+//! The peers, and who of them owns a key.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use carrotcache_consistenthash::Ring;
+
+use crate::SetPeersError;
+use crate::client::HttpPeer;
+use crate::config::{Config, HttpPoolBuilder};
+use crate::url::BaseUrl;
+
+/// This node's view of all nodes: who owns a key, and how to ask them.
+///
+/// Clones share one set of peers and their connections.
+///
+/// ```
+/// use carrotcache_peer_http::{HttpPool, Owner};
+///
+/// let pool = HttpPool::builder("http://10.0.0.1:8001").build()?;
+/// assert!(matches!(pool.owner("Tom"), Owner::Local));
+///
+/// pool.set_peers(["http://10.0.0.1:8001", "http://10.0.0.2:8001"])?;
+/// match pool.owner("Tom") {
+///     Owner::Local => println!("Tom is ours"),
+///     Owner::Remote(peer) => println!("ask {}", peer.url()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct HttpPool {
+    shared: Arc<Shared>,
+}
+
+/// What the clones of a pool share.
+struct Shared {
+    own: BaseUrl,
+    config: Arc<Config>,
+    /// Replaced as a whole. Readers hold the lock for as long as it takes to look a key up.
+    peers: RwLock<Peers>,
+    /// Held while a new set is made, so that of two calls the later one has the last word.
+    changing: Mutex<()>,
+}
+
+/// One set of peers.
+struct Peers {
+    ring: Ring,
+    /// Who is behind each label of the ring, in its order.
+    owners: Vec<Owner>,
+}
+
+/// Who owns a key.
+#[derive(Debug, Clone)]
+pub enum Owner {
+    /// This node does.
+    Local,
+    /// A peer does, and is asked through this.
+    Remote(HttpPeer),
+}
+
+impl HttpPool {
+    /// Returns a builder for the pool of the node that its peers reach at `base_url`.
+    ///
+    /// The URL is `http://host[:port]`, to the letter as all nodes write it in their lists: it is
+    /// this node's label on the ring.
+    pub fn builder(base_url: impl Into<String>) -> HttpPoolBuilder {
+        HttpPoolBuilder::new(base_url.into())
+    }
+
+    pub(crate) fn new(own: BaseUrl, config: Config, ring: Ring) -> Self {
+        let peers = RwLock::new(Peers { ring, owners: Vec::new() });
+        let shared = Shared { own, config: Arc::new(config), peers, changing: Mutex::new(()) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Replaces the peers by those at `urls`, of which this node is one.
+    ///
+    /// Keys are looked up in the old set or in the new one, never in a mixture. The connections to
+    /// peers that stay are kept, and a get from one that leaves still ends.
+    ///
+    /// Costs what building the ring costs; look-ups go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// A [`SetPeersError`] if a URL is not `http://host[:port]`, a URL is given twice, or this
+    /// node's own is missing. The old set stays.
+    pub fn set_peers<U>(&self, urls: impl IntoIterator<Item = U>) -> Result<(), SetPeersError>
+    where
+        U: AsRef<str>,
+    {
+        let parse = |url: U| url.as_ref().parse::<BaseUrl>();
+        let urls = urls.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        if !urls.contains(&self.shared.own) {
+            return Err(SetPeersError::OwnUrlMissing { own: self.base_url().to_owned() });
+        }
+        let labels = urls.iter().map(|url| &**url.text());
+        let ring = self.shared.config.ring.clone().nodes(labels).build()?;
+
+        let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.remote_peers();
+        let owners = urls.iter().map(|url| self.owner_at(url, &known)).collect();
+        let mut peers = self.shared.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *peers, Peers { ring, owners });
+        // Unlocked first: dropping the old set may close many connections.
+        drop(peers);
+        drop(old);
+        Ok(())
+    }
+
+    /// Returns who owns `key`; this node, until it is told its peers.
+    ///
+    /// Costs a look-up on the ring and allocates nothing.
+    #[must_use]
+    pub fn owner(&self, key: &str) -> Owner {
+        let peers = self.shared.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let owner = peers.ring.get_index(key).and_then(|index| peers.owners.get(index));
+        owner.cloned().unwrap_or(Owner::Local)
+    }
+
+    /// Returns the ring of the present peers, which is empty until they are set.
+    #[must_use]
+    pub fn ring(&self) -> Ring {
+        self.shared.peers.read().unwrap_or_else(PoisonError::into_inner).ring.clone()
+    }
+
+    /// Returns this node's own base URL.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        self.shared.own.text()
+    }
+
+    pub(crate) fn config(&self) -> &Arc<Config> {
+        &self.shared.config
+    }
+
+    /// Returns the peers other than this node, by URL.
+    fn remote_peers(&self) -> HashMap<String, HttpPeer> {
+        let peers = self.shared.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let remote = peers.owners.iter().filter_map(|owner| match owner {
+            Owner::Local => None,
+            Owner::Remote(peer) => Some((peer.url().to_owned(), peer.clone())),
+        });
+        remote.collect()
+    }
+
+    /// Returns who is at `url`: this node, a peer that is known already, or a new one.
+    fn owner_at(&self, url: &BaseUrl, known: &HashMap<String, HttpPeer>) -> Owner {
+        if *url == self.shared.own {
+            return Owner::Local;
+        }
+        let new = || HttpPeer::new(url.clone(), Arc::clone(&self.shared.config));
+        Owner::Remote(known.get(&**url.text()).cloned().unwrap_or_else(new))
+    }
+}
+
+impl fmt::Debug for HttpPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peers: Vec<_> = self.ring().labels().map(str::to_owned).collect();
+        f.debug_struct("HttpPool")
+            .field("base_url", &self.base_url())
+            .field("peers", &peers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,10 @@
+//! Tests of the crate's public face, over real sockets.
+
+mod answers;
+mod exchange;
+mod golden;
+mod paths;
+mod pool;
+mod requests;
+mod serving;
+mod support;

@@ -1,0 +1,196 @@
+//! How serving ends, and what it survives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use carrotcache_peer_http::{Answer, Handler, PeerRequest, Refusal, ServeError};
+use tokio::io::AsyncReadExt;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::support::{SOON, Served, ask};
+
+/// Answers when it is told to.
+#[derive(Default)]
+struct Gate {
+    asked: Notify,
+    open: Notify,
+}
+
+impl Handler for Gate {
+    async fn get(&self, request: PeerRequest) -> Result<Answer, Refusal> {
+        self.asked.notify_one();
+        self.open.notified().await;
+        Ok(Answer::new(request.key))
+    }
+}
+
+#[tokio::test]
+async fn shutdown_waits_for_requests_under_way() {
+    let gate = Arc::new(Gate::default());
+    let served = Served::start(Arc::clone(&gate), |builder| builder).await;
+    let client = served.client();
+    let get = tokio::spawn(async move { client.get("group", "key", None).await });
+    gate.asked.notified().await;
+    let mut idle = served.connect().await;
+    ask(&mut idle, "/elsewhere").await;
+
+    let serving = served.stop();
+    // A connection that carries no request is closed at once: the shutdown has begun.
+    assert_eq!(timeout(SOON, idle.read(&mut [0])).await.expect("in time").expect("an end"), 0);
+    assert!(!serving.is_finished());
+    gate.open.notify_one();
+    assert_eq!(get.await.expect("no panic").expect("a value").value, "key");
+    assert_eq!(timeout(SOON, serving).await.expect("in time").expect("no panic"), Ok(()));
+}
+
+#[tokio::test]
+async fn shutdown_closes_connections_that_were_used_before() {
+    let served = Served::echo().await;
+    let mut stream = served.connect().await;
+    ask(&mut stream, "/_groupcache/scores/Tom").await;
+    let serving = served.stop();
+    assert_eq!(timeout(SOON, serving).await.expect("in time").expect("no panic"), Ok(()));
+    assert_eq!(stream.read(&mut [0]).await.expect("an end"), 0);
+}
+
+#[tokio::test]
+async fn shutdown_cuts_what_does_not_end() {
+    let drain_timeout = Duration::from_millis(20);
+    let gate = Arc::new(Gate::default());
+    let served = Served::start(Arc::clone(&gate), |builder| builder.drain_timeout(drain_timeout));
+    let served = served.await;
+    let client = served.client();
+    let get = tokio::spawn(async move { client.get("group", "key", None).await });
+    gate.asked.notified().await;
+    let ended = timeout(SOON, served.stop()).await.expect("in time").expect("no panic");
+    assert_eq!(ended, Err(ServeError::DrainTimedOut { connections: 1, after: drain_timeout }));
+    get.await.expect("no panic").expect_err("the connection was cut");
+}
+
+#[tokio::test]
+async fn connections_over_the_bound_wait_for_their_turn() {
+    let served = Served::start(crate::support::Echo::default(), |builder| builder.max_accepted(1));
+    let served = served.await;
+    let mut first = served.connect().await;
+    ask(&mut first, "/_groupcache/scores/Tom").await;
+    let mut second = served.connect().await;
+    let asked = tokio::spawn(async move { ask(&mut second, "/_groupcache/scores/Jack").await.1 });
+    // Whatever the second waits for, it is not the end of this exchange.
+    ask(&mut first, "/_groupcache/scores/Tom").await;
+    assert!(!asked.is_finished());
+    drop(first);
+    let body = timeout(SOON, asked).await.expect("in time").expect("no panic");
+    assert_eq!(body, b"\x0a\x04Jack");
+}
+
+#[tokio::test]
+async fn request_that_nobody_waits_for_is_dropped() {
+    struct Dropped(Arc<Notify>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+    struct Never {
+        asked: Notify,
+        dropped: Arc<Notify>,
+    }
+    impl Handler for Never {
+        async fn get(&self, _: PeerRequest) -> Result<Answer, Refusal> {
+            let _guard = Dropped(Arc::clone(&self.dropped));
+            self.asked.notify_one();
+            std::future::pending().await
+        }
+    }
+    let handler = Arc::new(Never { asked: Notify::new(), dropped: Arc::default() });
+    let served = Served::start(Arc::clone(&handler), |builder| builder).await;
+    let client = served.client();
+    tokio::select! {
+        _ = client.get("group", "key", None) => unreachable!("the handler never answers"),
+        () = handler.asked.notified() => {}
+    }
+    timeout(SOON, handler.dropped.notified()).await.expect("the handler's future is dropped");
+}
+
+#[cfg(target_os = "linux")]
+mod descriptors {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+    use crate::support::{client_with, listen};
+
+    /// The name of the test below, which the child runs with fewer descriptors.
+    const CHILD: &str = "serving::descriptors::serve_with_few_descriptors";
+
+    /// The number of descriptors that the child may have.
+    const LIMIT: usize = 24;
+
+    #[tokio::test]
+    async fn running_out_of_descriptors_neither_ends_nor_spins() {
+        let test = std::env::current_exe().expect("this test");
+        let mut child = Command::new("sh")
+            .args(["-c", "ulimit -n $2 && exec \"$0\" --exact \"$1\" --ignored --nocapture"])
+            .arg(test)
+            .args([CHILD, &LIMIT.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .map(Killed)
+            .expect("a shell");
+        let lines = BufReader::new(child.0.stdout.take().expect("a pipe")).lines();
+        let url = lines.map_while(Result::ok).find(|line| line.starts_with("http://"));
+        let url = url.expect("the child tells where it serves");
+
+        // More connections than the child has descriptors, so that accepting must fail. What is
+        // under way goes on meanwhile.
+        let client = client_with(&url, |builder| builder);
+        client.get("scores", "Tom", None).await.expect("a value before");
+        let address = url.strip_prefix("http://").expect("a URL");
+        let mut held = Vec::new();
+        for _ in 0..40 {
+            held.push(tokio::net::TcpStream::connect(address).await.expect("a connection"));
+        }
+        let before = cpu_ticks(&child.0);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        client.get("scores", "Tom", None).await.expect("a value meanwhile");
+        let open = std::fs::read_dir(format!("/proc/{}/fd", child.0.id())).expect("a process");
+        assert!(open.count() >= LIMIT, "the limit is reached");
+        // A hundred ticks are a second of CPU time. Spinning would take fifty of them.
+        let spent = cpu_ticks(&child.0) - before;
+        assert!(spent < 20, "the child spent {spent} ticks on waiting");
+
+        drop(held);
+        let fresh = client_with(&url, |builder| builder);
+        fresh.get("scores", "Tom", None).await.expect("a value after, over a new connection");
+    }
+
+    #[tokio::test]
+    #[ignore = "a part of the test above"]
+    async fn serve_with_few_descriptors() {
+        let (listener, url) = listen().await;
+        let pool = carrotcache_peer_http::HttpPool::builder(url.clone()).build().expect("a pool");
+        println!("\n{url}");
+        let serving = pool.serve(listener, crate::support::Echo::default(), std::future::pending());
+        serving.await.expect("it serves until it is killed");
+    }
+
+    /// Ends the child with the test.
+    struct Killed(Child);
+
+    impl Drop for Killed {
+        fn drop(&mut self) {
+            drop(self.0.kill());
+            drop(self.0.wait());
+        }
+    }
+
+    /// Returns the CPU time that a process has used, in hundredths of a second.
+    fn cpu_ticks(child: &Child) -> u64 {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("a process");
+        // The name of the process, in parentheses, may hold spaces.
+        let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+    }
+}
