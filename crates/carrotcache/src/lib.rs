@@ -1,1 +1,114 @@
 //! A distributed read-through cache that lives inside the processes that use it.
+//!
+//! A service adds this crate, writes one [`Loader`], and calls [`Group::get`]. Its processes become
+//! peers: a consistent-hash ring says which of them owns a key, and the owner alone asks the
+//! database, once, however many callers in however many processes wait. There are no cache servers,
+//! and no code that looks into a cache first, then into the database, then fills the cache.
+//!
+//! ```
+//! use carrotcache::{HttpPool, Node};
+//!
+//! # async fn find(key: &str) -> Result<Option<String>, std::io::Error> {
+//! #     Ok((key == "Tom").then(|| "630".to_owned()))
+//! # }
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let own_url = format!("http://{}", listener.local_addr()?);
+//! # let all_urls = [own_url.clone()];
+//! # let shutdown = std::future::ready(());
+//! let pool = HttpPool::builder(own_url).build()?;
+//! pool.set_peers(all_urls)?;
+//!
+//! let node = Node::builder().peers(pool.clone()).build();
+//! let scores = node
+//!     .group("scores")
+//!     .max_bytes(64 << 20)
+//!     .loader(|key: String| async move { find(&key).await })
+//!     .build()?;
+//! tokio::spawn(pool.serve(listener, node, shutdown));
+//!
+//! let score = scores.get("Tom").await?;
+//! assert_eq!(score, "630");
+//! # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
+//! # The way of a get
+//!
+//! ```text
+//! get(key) ── main ── hot ── hit: return, no await, no allocation
+//!                      │ miss
+//!               who owns the key?
+//!        this node ────┴──── a peer
+//!            │                  │
+//!       LOAD flight       FORWARD flight
+//!   look in the cache again, for a flight may just have ended
+//!            │            ask the owner
+//!     run the loader        ├ a value: return it; one in ten is mirrored in hot
+//!     keep it in main       ├ its verdict (not found, loader failed): return that, ask nobody else
+//!                           └ it could not be asked: LOAD flight here, kept in hot only
+//!
+//! a request from a peer: main ── hot ── LOAD flight. It never goes to a third node.
+//! ```
+//!
+//! A *flight* is one fetch that all callers of a key share. Loads and forwards have a table each: a
+//! peer's request can join a load but never a forward, so nodes whose rings disagree cannot wait
+//! for each other in a circle.
+//!
+//! # What it promises
+//!
+//! - A value that is returned for a key came from the group's loader, for that key.
+//! - On one node at most one load of a key is under way; while nodes agree on the ring, over all
+//!   nodes.
+//! - A request crosses at most one hop.
+//! - What a group holds never exceeds its `max_bytes`, keys and bookkeeping counted.
+//! - Every future here may be dropped at any time; a load that everyone has left still fills the
+//!   cache.
+//! - A panic in a loader is an error for those who wait, and the key can be tried again at once.
+//! - Nothing is global. Two nodes in one process know nothing of each other.
+//!
+//! What it does not do: values do not change once cached. A key stands for one value as long as the
+//! caches hold it, so put into the key what makes the value differ (a version, a date).
+//!
+//! # Parts
+//!
+//! Each part is a crate that can be used by itself: [`byteview`], [`lru`], [`consistenthash`],
+//! [`singleflight`] and, with the default feature `http`, `peer_http`. Without that feature the
+//! facade needs no HTTP; a [`PeerPicker`] of your own links the nodes.
+
+mod builder;
+mod cache;
+mod error;
+mod flights;
+mod group;
+#[cfg(feature = "http")]
+mod http;
+mod loader;
+mod mirror;
+mod node;
+mod peer;
+mod stats;
+mod tally;
+mod value;
+
+pub use builder::{GroupBuilder, MAX_GROUP_NAME_BYTES};
+pub use cache::ENTRY_OVERHEAD_BYTES;
+pub use error::{BoxError, BuildGroupError, GetError};
+pub use group::Group;
+pub use loader::Loader;
+pub use mirror::Mirroring;
+pub use node::{Node, NodeBuilder};
+pub use peer::{Owner, PeerAnswer, PeerClient, PeerError, PeerPicker, PeerRequest};
+pub use stats::{CacheStats, Stats};
+pub use value::Value;
+
+pub use carrotcache_byteview::{self as byteview, ByteView};
+pub use carrotcache_consistenthash as consistenthash;
+pub use carrotcache_lru as lru;
+#[cfg(feature = "http")]
+pub use carrotcache_peer_http::{self as peer_http, HttpPool};
+pub use carrotcache_singleflight as singleflight;
+
+/// The README's example runs as a test.
+#[cfg(all(doctest, feature = "http"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

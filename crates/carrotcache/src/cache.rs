@@ -1,0 +1,179 @@
+//! The two caches of a group, in one budget.
+//!
+//! *Main* holds keys that this node owns, *hot* copies of popular keys that others own. Both draw
+//! on one budget of bytes, so a node whose peers are gone may fill it with copies, and a node alone
+//! with its own keys. When room is needed, hot gives way once it holds more than an eighth of what
+//! main holds (golang/groupcache, `populateCache`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use carrotcache_byteview::ByteView;
+use carrotcache_lru::sync::{Budget, Cache};
+use carrotcache_lru::{TryInsertError, Weigher};
+
+use crate::stats::CacheStats;
+use crate::tally::{Outcome, Tally};
+
+/// Bytes that an entry is charged beside its key and its value.
+///
+/// It stands for what the entry really costs: its node and its slot in the index, the headers of
+/// key and value, and the allocator's rounding. The test `max_bytes_is_what_the_process_grows_by`
+/// measures it.
+pub const ENTRY_OVERHEAD_BYTES: u64 = 144;
+
+/// Hot is the victim once it holds more than main's bytes divided by this.
+const HOT_SHARE: u64 = 8;
+
+type Entries = Cache<Arc<str>, ByteView, Charge>;
+
+/// Which of the two caches keeps a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Main,
+    Hot,
+}
+
+pub(crate) struct GroupCache {
+    budget: Arc<Budget>,
+    main: Entries,
+    hot: Entries,
+    tally: Tally,
+    main_evictions: AtomicU64,
+    hot_evictions: AtomicU64,
+    oversized: AtomicU64,
+}
+
+impl GroupCache {
+    pub(crate) fn new(max_bytes: u64) -> Self {
+        let budget = Budget::new(max_bytes);
+        let main = Entries::with_budget(Arc::clone(&budget), Charge);
+        // The two agree on hashes, so that a get hashes its key once.
+        let hot =
+            Entries::builder(Arc::clone(&budget), Charge).hasher(main.hasher().clone()).build();
+        Self {
+            budget,
+            main,
+            hot,
+            tally: Tally::default(),
+            main_evictions: AtomicU64::new(0),
+            hot_evictions: AtomicU64::new(0),
+            oversized: AtomicU64::new(0),
+        }
+    }
+
+    /// Looks a key up on behalf of a caller, and counts what came of it.
+    pub(crate) fn get(&self, key: &str) -> Option<ByteView> {
+        let hash = self.main.hash(key);
+        if let Some(value) = self.main.get_hashed(hash, key) {
+            self.tally.count(hash, Outcome::MainHit);
+            return Some(value);
+        }
+        let value = self.hot.get_hashed(hash, key);
+        self.tally.count(hash, if value.is_some() { Outcome::HotHit } else { Outcome::Miss });
+        value
+    }
+
+    /// Looks a key up again from within a flight; the caller's own look has been counted already.
+    pub(crate) fn get_again(&self, key: &str) -> Option<ByteView> {
+        let hash = self.main.hash(key);
+        self.main.get_hashed(hash, key).or_else(|| self.hot.get_hashed(hash, key))
+    }
+
+    /// Keeps a value, evicting what it must, and returns the value as it is now kept.
+    ///
+    /// What is kept is a copy that owns just its bytes: a loader may hand over a slice of something
+    /// large, and the cache must not keep all of that alive. A value that cannot fit comes back as
+    /// is.
+    pub(crate) fn store(&self, place: Place, key: Arc<str>, value: ByteView) -> ByteView {
+        if Charge.weight(&key, &value) > self.budget.max() {
+            self.oversized.fetch_add(1, Ordering::Relaxed);
+            return value;
+        }
+        let value = value.compact();
+        if place == Place::Main {
+            // The key was another's until the ring changed. One copy of it is enough.
+            self.hot.remove(&*key);
+        }
+        self.insert(place, key, value.clone());
+        value
+    }
+
+    fn insert(&self, place: Place, mut key: Arc<str>, mut value: ByteView) {
+        let cache = match place {
+            Place::Main => &self.main,
+            Place::Hot => &self.hot,
+        };
+        while let Err(TryInsertError::NoRoom { key: same_key, value: same_value }) =
+            cache.try_insert(key, value)
+        {
+            (key, value) = (same_key, same_value);
+            if !self.evict_one() {
+                // All room is taken by inserts that are under way on other threads. A cache may
+                // forget, so forgetting this value beats waiting for them.
+                return;
+            }
+        }
+    }
+
+    /// Evicts one entry; `false` if there is none.
+    fn evict_one(&self) -> bool {
+        let hot_first = self.hot.weight() > self.main.weight() / HOT_SHARE;
+        let main = || evict_from(&self.main, &self.main_evictions);
+        let hot = || evict_from(&self.hot, &self.hot_evictions);
+        if hot_first { hot() || main() } else { main() || hot() }
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Charges of both caches, in one reading.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.budget.used()
+    }
+
+    /// How many values were too large to be kept.
+    pub(crate) fn oversized(&self) -> u64 {
+        self.oversized.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn main_stats(&self) -> CacheStats {
+        let (gets, hits) = (self.tally.gets(), self.tally.total(Outcome::MainHit));
+        CacheStats::of(&self.main, &self.main_evictions, gets, hits)
+    }
+
+    pub(crate) fn hot_stats(&self) -> CacheStats {
+        let gets = self.tally.total(Outcome::HotHit) + self.tally.total(Outcome::Miss);
+        CacheStats::of(&self.hot, &self.hot_evictions, gets, self.tally.total(Outcome::HotHit))
+    }
+}
+
+impl CacheStats {
+    fn of(cache: &Entries, evictions: &AtomicU64, gets: u64, hits: u64) -> Self {
+        Self {
+            bytes: cache.weight(),
+            items: cache.len() as u64,
+            gets,
+            hits,
+            evictions: evictions.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn evict_from(cache: &Entries, evictions: &AtomicU64) -> bool {
+    let evicted = cache.pop_lru().is_some();
+    if evicted {
+        evictions.fetch_add(1, Ordering::Relaxed);
+    }
+    evicted
+}
+
+/// What an entry counts for in the budget.
+struct Charge;
+
+impl Weigher<Arc<str>, ByteView> for Charge {
+    fn weight(&self, key: &Arc<str>, value: &ByteView) -> u64 {
+        key.len() as u64 + value.len() as u64 + ENTRY_OVERHEAD_BYTES
+    }
+}

@@ -1,0 +1,101 @@
+//! The user's half of a group: the function that fetches a value on a miss.
+
+use std::future::Future;
+
+use futures_util::future::{BoxFuture, FutureExt};
+
+use crate::error::BoxError;
+use crate::value::Value;
+
+/// Fetches the value of a key from where it really lives.
+///
+/// A group calls its loader on a miss and only then, at most once at a time for a key, and in a
+/// task of its own: callers that give up do not stop a load, and what it fetches is cached all the
+/// same. A loader that never ends holds up its own key alone; give it the time limit that fits its
+/// source.
+///
+/// Every `Fn(String) -> Future` with a fitting result is a loader, so most loaders are closures:
+///
+/// ```
+/// # async fn find(key: &str) -> Result<Option<String>, std::io::Error> { Ok(None) }
+/// use carrotcache::Loader;
+///
+/// fn takes_a_loader(loader: impl Loader) {}
+/// takes_a_loader(|key: String| async move { find(&key).await });
+/// ```
+///
+/// A type with state of its own implements the trait, with a plain `async fn`:
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::convert::Infallible;
+///
+/// struct Table(HashMap<String, Vec<u8>>);
+///
+/// impl carrotcache::Loader for Table {
+///     type Value = Vec<u8>;
+///     type Error = Infallible;
+///
+///     async fn load(&self, key: String) -> Result<Option<Vec<u8>>, Infallible> {
+///         Ok(self.0.get(&key).cloned())
+///     }
+/// }
+/// ```
+pub trait Loader: Send + Sync + 'static {
+    /// What a load yields.
+    type Value: Into<Value>;
+
+    /// Why a load failed. It becomes the [`source`](std::error::Error::source) of
+    /// [`GetError::LoadFailed`](crate::GetError::LoadFailed).
+    type Error: Into<BoxError>;
+
+    /// Returns the value of `key`, `Ok(None)` if there is no such thing, or why it could not be
+    /// fetched.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept the loader from an answer. It is given to everyone who waits for the key, and
+    /// nothing is cached.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future runs in a task of its own and is dropped early only when the runtime shuts down.
+    fn load(
+        &self,
+        key: String,
+    ) -> impl Future<Output = Result<Option<Self::Value>, Self::Error>> + Send;
+}
+
+impl<F, Fut, V, E> Loader for F
+where
+    F: Fn(String) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Option<V>, E>> + Send,
+    V: Into<Value>,
+    E: Into<BoxError>,
+{
+    type Value = V;
+    type Error = E;
+
+    fn load(&self, key: String) -> impl Future<Output = Result<Option<V>, E>> + Send {
+        self(key)
+    }
+}
+
+/// A [`Loader`] of any type, so that `Group` need not be generic.
+pub(crate) trait ErasedLoader: Send + Sync {
+    fn load(&self, key: String) -> BoxFuture<'_, Result<Option<Value>, BoxError>>;
+}
+
+impl<L: Loader> ErasedLoader for L {
+    fn load(&self, key: String) -> BoxFuture<'_, Result<Option<Value>, BoxError>> {
+        // The call stands inside the future, so that a loader that panics before its first await
+        // panics where the flight catches it.
+        async move {
+            match Loader::load(self, key).await {
+                Ok(value) => Ok(value.map(Into::into)),
+                Err(error) => Err(error.into()),
+            }
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,111 @@
+//! What a group counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::cache::GroupCache;
+use crate::tally::Outcome;
+
+/// Counts of a group since it was built, as [`Group::stats`](crate::Group::stats) found them.
+///
+/// The names are groupcache's, in snake case. Counts are read one after the other while others go
+/// on, so sums may be off by what happened in between.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Gets of valid keys, from here and from peers.
+    pub gets: u64,
+    /// Gets answered by either cache, the second look inside a flight included.
+    pub cache_hits: u64,
+    /// Answers had from owners: values, and verdicts too.
+    pub peer_loads: u64,
+    /// Owners that could not be asked. Verdicts are not among them.
+    pub peer_errors: u64,
+    /// Gets that missed: `gets` less the hits of the first look.
+    pub loads: u64,
+    /// Flights that went beyond their second look: `loads` less all duplicates.
+    pub loads_deduped: u64,
+    /// Loader calls that came to an answer, be it a value or that there is none.
+    pub local_loads: u64,
+    /// Loader calls that failed or panicked.
+    pub local_load_errs: u64,
+    /// Gets that came from peers.
+    pub server_requests: u64,
+    /// Loader calls, among `local_loads`, whose answer was that there is no such thing.
+    pub not_found: u64,
+    /// Values from peers that were mirrored in the hot cache.
+    pub mirrored: u64,
+    /// Values that were too large to be kept.
+    pub oversized: u64,
+    /// Charges of all that the two caches hold, in bytes. It never exceeds the group's `max_bytes`.
+    pub bytes: u64,
+    /// The main cache: keys that this node owns.
+    pub main: CacheStats,
+    /// The hot cache: mirrored copies of keys owned elsewhere.
+    pub hot: CacheStats,
+}
+
+/// Counts of one of a group's two caches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheStats {
+    /// Charges of what it holds now, in bytes.
+    pub bytes: u64,
+    /// Entries that it holds now.
+    pub items: u64,
+    /// Times that it was asked.
+    pub gets: u64,
+    /// Times that it had the answer.
+    pub hits: u64,
+    /// Entries that gave way to others.
+    pub evictions: u64,
+}
+
+/// The counters behind [`Stats`] that only misses touch.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) late_hits: Counter,
+    pub(crate) peer_loads: Counter,
+    pub(crate) peer_errors: Counter,
+    pub(crate) loads_deduped: Counter,
+    pub(crate) local_loads: Counter,
+    pub(crate) local_load_errs: Counter,
+    pub(crate) server_requests: Counter,
+    pub(crate) not_found: Counter,
+    pub(crate) mirrored: Counter,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Counters {
+    pub(crate) fn snapshot(&self, cache: &GroupCache) -> Stats {
+        let (main, hot) = (cache.main_stats(), cache.hot_stats());
+        Stats {
+            gets: main.gets,
+            cache_hits: main.hits + hot.hits + self.late_hits.get(),
+            peer_loads: self.peer_loads.get(),
+            peer_errors: self.peer_errors.get(),
+            loads: cache.tally().total(Outcome::Miss),
+            loads_deduped: self.loads_deduped.get(),
+            local_loads: self.local_loads.get(),
+            local_load_errs: self.local_load_errs.get(),
+            server_requests: self.server_requests.get(),
+            not_found: self.not_found.get(),
+            mirrored: self.mirrored.get(),
+            oversized: cache.oversized(),
+            bytes: cache.bytes(),
+            main,
+            hot,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! A hit allocates nothing: shown by an allocator that counts.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use carrotcache::Mirroring;
+use futures_util::FutureExt;
+
+use crate::support::{Mesh, Source, group_of};
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// The system's allocator, with a count for each thread: other tests run beside this one.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static HELD_BYTES: Cell<i64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator with the arguments as they came; the counters
+// are constants-initialised cells without a destructor, so that touching them does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        HELD_BYTES.with(|held| held.set(held.get() + layout.size() as i64));
+        // SAFETY: the caller's contract is the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        HELD_BYTES.with(|held| held.set(held.get() - layout.size() as i64));
+        // SAFETY: the caller's contract is the system allocator's.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+/// Bytes that this thread has allocated and not freed.
+pub(crate) fn held_bytes() -> i64 {
+    HELD_BYTES.get()
+}
+
+fn allocations_of<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let before = ALLOCATIONS.get();
+    let value = work();
+    (value, ALLOCATIONS.get() - before)
+}
+
+#[tokio::test]
+async fn a_hit_in_main_allocates_nothing() {
+    let group = group_of(Source::default());
+    group.get("Tom").await.unwrap();
+    let (value, count) = allocations_of(|| group.get("Tom").now_or_never());
+    assert_eq!(value.unwrap().unwrap(), "Tom!");
+    assert_eq!(count, 0);
+}
+
+#[tokio::test]
+async fn a_hit_in_hot_allocates_nothing() {
+    let sources = vec![Source::default(), Source::default()];
+    let mesh = Mesh::new(sources, |_, _| 1, |builder| builder.mirroring(Mirroring::Always));
+    mesh.groups[0].get("Tom").await.unwrap();
+    let (value, count) = allocations_of(|| mesh.groups[0].get("Tom").now_or_never());
+    assert_eq!(value.unwrap().unwrap(), "Tom!");
+    assert_eq!(count, 0);
+}
+
+#[tokio::test]
+async fn the_counter_counts() {
+    let group = group_of(Source::default());
+    let (missed, count) = allocations_of(|| group.get("Tom").now_or_never());
+    assert!(missed.is_none());
+    assert!(count > 0, "a miss starts a flight, which allocates");
+}

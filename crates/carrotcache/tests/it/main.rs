@@ -1,0 +1,13 @@
+//! The facade's promises, each with a test that would fail without it.
+
+mod allocations;
+mod bad_input;
+mod cancel;
+mod get;
+#[cfg(feature = "http")]
+mod http;
+mod invariants;
+mod memory;
+mod mirror;
+mod peers;
+mod support;

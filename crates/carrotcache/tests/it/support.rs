@@ -1,0 +1,214 @@
+//! What the tests share: a loader that counts and can be held, and a mesh of nodes in one process.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use carrotcache::{
+    Group, Loader, Node, Owner, PeerAnswer, PeerClient, PeerError, PeerPicker, PeerRequest,
+};
+use tokio::sync::Semaphore;
+
+/// Answers every key with `{key}!`, counts its calls, and can be made to wait or to fail.
+#[derive(Clone, Default)]
+pub(crate) struct Source {
+    shared: Arc<SourceState>,
+}
+
+struct SourceState {
+    calls: Mutex<HashMap<String, usize>>,
+    running: Mutex<HashMap<String, usize>>,
+    most_running: AtomicUsize,
+    started: AtomicUsize,
+    gate: Semaphore,
+    gated: AtomicBool,
+    failing: AtomicBool,
+}
+
+impl Default for SourceState {
+    fn default() -> Self {
+        Self {
+            calls: Mutex::default(),
+            running: Mutex::default(),
+            most_running: AtomicUsize::new(0),
+            started: AtomicUsize::new(0),
+            gate: Semaphore::new(0),
+            gated: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Source {
+    /// A source whose loads wait until [`release`](Self::release) lets them go on.
+    pub(crate) fn gated() -> Self {
+        let source = Self::default();
+        source.shared.gated.store(true, Ordering::SeqCst);
+        source
+    }
+
+    pub(crate) fn release(&self, loads: usize) {
+        self.shared.gate.add_permits(loads);
+    }
+
+    pub(crate) fn fail(&self, failing: bool) {
+        self.shared.failing.store(failing, Ordering::SeqCst);
+    }
+
+    /// Loads that have begun, of all keys.
+    pub(crate) fn started(&self) -> usize {
+        self.shared.started.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn calls_for(&self, key: &str) -> usize {
+        self.shared.calls.lock().unwrap().get(key).copied().unwrap_or(0)
+    }
+
+    /// The most loads of one key that ever ran at the same time.
+    pub(crate) fn most_running(&self) -> usize {
+        self.shared.most_running.load(Ordering::SeqCst)
+    }
+}
+
+impl Loader for Source {
+    type Value = String;
+    type Error = io::Error;
+
+    async fn load(&self, key: String) -> Result<Option<String>, io::Error> {
+        let state = &*self.shared;
+        *state.calls.lock().unwrap().entry(key.clone()).or_default() += 1;
+        let running = {
+            let mut running = state.running.lock().unwrap();
+            let count = running.entry(key.clone()).or_default();
+            *count += 1;
+            *count
+        };
+        state.most_running.fetch_max(running, Ordering::SeqCst);
+        state.started.fetch_add(1, Ordering::SeqCst);
+        if state.gated.load(Ordering::SeqCst) {
+            state.gate.acquire().await.unwrap().forget();
+        } else {
+            tokio::task::yield_now().await;
+        }
+        *state.running.lock().unwrap().get_mut(&key).unwrap() -= 1;
+        if state.failing.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the database is away"));
+        }
+        Ok((!key.starts_with("missing")).then(|| format!("{key}!")))
+    }
+}
+
+/// A group `numbers` on a node that is alone.
+pub(crate) fn group_of(loader: impl Loader) -> Group {
+    Node::new().group("numbers").loader(loader).build().unwrap()
+}
+
+/// Waits for a condition that other tasks bring about.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Nodes of one process that ask each other directly, each with its own opinion of who owns a key.
+pub(crate) struct Mesh {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) sources: Vec<Source>,
+    wires: Arc<Wires>,
+}
+
+struct Wires {
+    nodes: OnceLock<Vec<Node>>,
+    down: Vec<AtomicBool>,
+    asked: Vec<AtomicUsize>,
+}
+
+impl Mesh {
+    /// `owner(asker, key)` is the node that `asker` takes for the owner of `key`.
+    pub(crate) fn new(
+        sources: Vec<Source>,
+        owner: impl Fn(usize, &str) -> usize + Clone + Send + Sync + 'static,
+        configure: impl Fn(carrotcache::GroupBuilder) -> carrotcache::GroupBuilder,
+    ) -> Self {
+        let count = sources.len();
+        let wires = Arc::new(Wires {
+            nodes: OnceLock::new(),
+            down: (0..count).map(|_| AtomicBool::new(false)).collect(),
+            asked: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+        });
+        let nodes: Vec<Node> = (0..count)
+            .map(|me| {
+                let (owner, wires) = (owner.clone(), Arc::clone(&wires));
+                Node::builder().peers(MeshPicker { me, owner, wires }).build()
+            })
+            .collect();
+        let groups = (nodes.iter().zip(&sources))
+            .map(|(node, source)| configure(node.group("numbers").loader(source.clone())))
+            .map(|builder| builder.build().unwrap())
+            .collect();
+        wires.nodes.set(nodes.clone()).ok().unwrap();
+        Self { nodes, groups, sources, wires }
+    }
+
+    /// Nodes that agree: a key belongs to the node that its bytes add up to.
+    pub(crate) fn agreeing(count: usize) -> Self {
+        let sources = (0..count).map(|_| Source::default()).collect();
+        Self::new(sources, move |_, key| owner_by_sum(key, count), |builder| builder)
+    }
+
+    pub(crate) fn set_down(&self, node: usize, down: bool) {
+        self.wires.down[node].store(down, Ordering::SeqCst);
+    }
+
+    /// How often other nodes asked this one.
+    pub(crate) fn asked(&self, node: usize) -> usize {
+        self.wires.asked[node].load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn calls_for(&self, key: &str) -> usize {
+        self.sources.iter().map(|source| source.calls_for(key)).sum()
+    }
+}
+
+pub(crate) fn owner_by_sum(key: &str, count: usize) -> usize {
+    key.bytes().map(usize::from).sum::<usize>() % count
+}
+
+struct MeshPicker<F> {
+    me: usize,
+    owner: F,
+    wires: Arc<Wires>,
+}
+
+impl<F: Fn(usize, &str) -> usize + Send + Sync + 'static> PeerPicker for MeshPicker<F> {
+    type Client = MeshPeer;
+
+    fn pick(&self, key: &str) -> Owner<MeshPeer> {
+        let owner = (self.owner)(self.me, key);
+        if owner == self.me {
+            return Owner::Local;
+        }
+        Owner::Remote(MeshPeer { to: owner, wires: Arc::clone(&self.wires) })
+    }
+}
+
+struct MeshPeer {
+    to: usize,
+    wires: Arc<Wires>,
+}
+
+impl PeerClient for MeshPeer {
+    fn label(&self) -> &str {
+        "mesh"
+    }
+
+    async fn get(&self, request: PeerRequest) -> Result<PeerAnswer, PeerError> {
+        self.wires.asked[self.to].fetch_add(1, Ordering::SeqCst);
+        if self.wires.down[self.to].load(Ordering::SeqCst) {
+            return Err(PeerError::Unreachable { source: "cable cut".into() });
+        }
+        self.wires.nodes.get().unwrap()[self.to].answer(request).await
+    }
+}
