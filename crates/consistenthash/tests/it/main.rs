@@ -1,5 +1,7 @@
 //! The integration tests of `carrotcache-consistenthash`, one module a subject.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic anywhere")]
+
 mod change;
 mod golden;
 mod lookup;
