@@ -69,7 +69,8 @@ impl RingBuilder {
     /// # Errors
     ///
     /// [`RingError::DuplicateLabel`] if two nodes have the same label, [`RingError::NoPoints`] if
-    /// the points per node are set to 0, [`RingError::TooManyPoints`] if there are more than fit.
+    /// the points per node are set to 0, [`RingError::TooManyNodes`] or
+    /// [`RingError::TooManyPoints`] if there are more than fit.
     pub fn build(self) -> Result<Ring, RingError> {
         let points_per_node = self.points_per_node.unwrap_or(self.scheme.points_per_node());
         if points_per_node == 0 {

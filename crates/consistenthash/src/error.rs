@@ -21,6 +21,20 @@ pub enum RingError {
     },
     /// The number of points per node is 0, so that nobody would own anything.
     NoPoints,
+    /// Two rings cannot be compared, because they place keys by different schemes.
+    DifferentSchemes {
+        /// The name of this ring's scheme.
+        this: String,
+        /// The name of the other ring's scheme.
+        other: String,
+    },
+    /// There are more nodes than a ring can hold.
+    TooManyNodes {
+        /// The number of nodes that were asked for.
+        nodes: usize,
+        /// The largest number that a ring holds.
+        max: usize,
+    },
     /// Nodes times points times weights is more than a ring can hold.
     TooManyPoints {
         /// The number of points that were asked for.
@@ -38,6 +52,14 @@ impl fmt::Display for RingError {
             }
             Self::UnknownLabel { label } => write!(f, "label {label:?} is not on the ring"),
             Self::NoPoints => f.write_str("a node needs at least 1 point"),
+            Self::DifferentSchemes { this, other } => write!(
+                f,
+                "scheme {this:?} places keys elsewhere than scheme {other:?}, \
+                 so the rings cannot be compared"
+            ),
+            Self::TooManyNodes { nodes, max } => {
+                write!(f, "{nodes} nodes are more than a ring holds ({max})")
+            }
             Self::TooManyPoints { points, max } => write!(
                 f,
                 "{points} points are more than a ring holds ({max}); \

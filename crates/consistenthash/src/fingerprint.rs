@@ -26,7 +26,7 @@ impl Ring {
         let all = labels.iter().fold(0, |sum: u64, label| sum.wrapping_add(*label));
         let start = mix(hash(self.scheme().name().as_bytes()), all);
         self.table().visible().fold(start, |state, point| {
-            mix(mix(state, point.position), labels[point.owner as usize])
+            mix(mix(state, point.position), labels[usize::from(point.owner)])
         })
     }
 }

@@ -39,15 +39,19 @@
 //! alike. A [`Scheme`] names such a contract. The default is that of Go's groupcache, so that a
 //! ring can hold nodes in both languages; [`Ring::fingerprint`] tells whether two rings agree.
 
+mod bounded;
 mod builder;
+mod diff;
 mod error;
 mod fingerprint;
+mod md5;
 mod ring;
 mod scheme;
 mod successors;
 mod table;
 
 pub use builder::RingBuilder;
+pub use diff::Move;
 pub use error::RingError;
 pub use ring::Ring;
 pub use scheme::{Placement, Scheme};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::table::{MAX_POINTS, Point, Table};
+use crate::table::{MAX_NODES, MAX_POINTS, Point, Table};
 use crate::{RingBuilder, RingError, Scheme, Successors};
 
 /// Nodes on a circle, each owning the keys that fall in its arcs.
@@ -136,8 +136,8 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`RingError::DuplicateLabel`] if the label is on the ring, [`RingError::TooManyPoints`] if
-    /// its points do not fit.
+    /// [`RingError::DuplicateLabel`] if the label is on the ring, [`RingError::TooManyNodes`] or
+    /// [`RingError::TooManyPoints`] if it does not fit.
     pub fn with_node(&self, label: impl Into<String>) -> Result<Self, RingError> {
         self.with_weighted_node(label, 1)
     }
@@ -159,7 +159,7 @@ impl Ring {
         let mut nodes = self.shared.nodes.clone();
         nodes.push(node);
         let points_per_node = self.shared.points_per_node;
-        check_count(points_per_node, &nodes)?;
+        check_size(points_per_node, &nodes)?;
         let added = points_of(&self.shared.scheme, points_per_node, &nodes, self.len());
         Ok(self.replaced(nodes, self.shared.table.with(added)))
     }
@@ -199,13 +199,18 @@ impl Ring {
         points_per_node: u32,
         nodes: Vec<Node>,
     ) -> Result<Self, RingError> {
-        check_count(points_per_node, &nodes)?;
-        let table = Table::new(points_of(&scheme, points_per_node, &nodes, 0));
+        check_size(points_per_node, &nodes)?;
+        let table = Table::new(&points_of(&scheme, points_per_node, &nodes, 0));
         Ok(Self { shared: Arc::new(Shared { scheme, points_per_node, nodes, table }) })
     }
 
     pub(crate) fn table(&self) -> &Table {
         &self.shared.table
+    }
+
+    /// Returns the weight of the node with the index `index`, which must be below `len()`.
+    pub(crate) fn weight(&self, index: usize) -> u32 {
+        self.shared.nodes[index].weight
     }
 
     fn index_of(&self, label: &str) -> Option<usize> {
@@ -240,11 +245,13 @@ impl Node {
     }
 }
 
-/// Refuses more points than a table can index. A node without points counts as one, so that the
-/// indices of nodes fit as well.
-fn check_count(points_per_node: u32, nodes: &[Node]) -> Result<(), RingError> {
-    let points =
-        nodes.iter().map(|node| node.points(points_per_node).max(1)).fold(0, u64::saturating_add);
+/// Refuses more nodes or points than a table can index.
+fn check_size(points_per_node: u32, nodes: &[Node]) -> Result<(), RingError> {
+    if nodes.len() > MAX_NODES {
+        return Err(RingError::TooManyNodes { nodes: nodes.len(), max: MAX_NODES });
+    }
+    let counts = nodes.iter().map(|node| node.points(points_per_node));
+    let points = counts.fold(0, u64::saturating_add);
     if points > MAX_POINTS {
         return Err(RingError::TooManyPoints { points, max: MAX_POINTS });
     }
@@ -253,10 +260,12 @@ fn check_count(points_per_node: u32, nodes: &[Node]) -> Result<(), RingError> {
 
 /// Returns the points of `nodes` from the one with index `first` on.
 fn points_of(scheme: &Scheme, points_per_node: u32, nodes: &[Node], first: usize) -> Vec<Point> {
-    let of_node = |(owner, node): (u32, &Node)| {
-        let label = Arc::clone(&node.label);
-        let count = u32::try_from(node.points(points_per_node)).unwrap_or(u32::MAX);
-        (0..count).map(move |i| Point { position: scheme.point_position(i, &label), owner })
-    };
-    (0..).zip(nodes).skip(first).flat_map(of_node).collect()
+    let count = |node: &Node| u32::try_from(node.points(points_per_node)).unwrap_or(u32::MAX);
+    let total: usize = nodes[first..].iter().map(|node| count(node) as usize).sum();
+    let mut points = Vec::with_capacity(total);
+    for (owner, node) in (0..).zip(nodes).skip(first) {
+        let position = |index| scheme.point_position(index, &node.label);
+        points.extend((0..count(node)).map(|i| Point { position: position(i), owner }));
+    }
+    points
 }

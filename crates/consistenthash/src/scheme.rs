@@ -1,8 +1,9 @@
 //! Where keys and points lie on the circle.
 
 use std::fmt;
-use std::io::Write;
 use std::sync::Arc;
+
+use crate::md5;
 
 /// A contract on placement: where keys and points lie on the circle.
 ///
@@ -18,6 +19,14 @@ pub enum Scheme {
     /// CRC-32 as in [`Groupcache`](Self::Groupcache), then the 32-bit finaliser of MurmurHash3;
     /// 512 points a node. Spreads keys evenly where CRC-32 alone does not.
     Balanced,
+    /// mailgun's `groupcache/v2`: FNV-1 (64 bits) of the key, and of the MD5 digits of decimal
+    /// index + label for points; 50 points a node. Its labels are base URLs, such as
+    /// `http://10.0.0.1:8080`.
+    MailgunV2,
+    /// `groupcache/groupcache-go/v3`: as [`MailgunV2`](Self::MailgunV2), but its labels are
+    /// addresses without a URL's scheme. Give base URLs all the same: what stands before `://` is
+    /// left out when points are placed.
+    GroupcacheGoV3,
     /// A placement of the user's own.
     Custom(Arc<dyn Placement>),
 }
@@ -54,6 +63,8 @@ impl Scheme {
         match self {
             Self::Groupcache => "groupcache",
             Self::Balanced => "balanced",
+            Self::MailgunV2 => "mailgun-v2",
+            Self::GroupcacheGoV3 => "groupcache-go-v3",
             Self::Custom(placement) => placement.name(),
         }
     }
@@ -63,7 +74,7 @@ impl Scheme {
     #[must_use]
     pub fn points_per_node(&self) -> u32 {
         match self {
-            Self::Groupcache => 50,
+            Self::Groupcache | Self::MailgunV2 | Self::GroupcacheGoV3 => 50,
             Self::Balanced => 512,
             Self::Custom(placement) => placement.points_per_node(),
         }
@@ -71,10 +82,12 @@ impl Scheme {
 
     /// Returns where `key` lies on the circle.
     #[must_use]
+    #[inline]
     pub fn key_position(&self, key: &[u8]) -> u64 {
         match self {
             Self::Groupcache => widen(crc32fast::hash(key)),
             Self::Balanced => widen(finalise(crc32fast::hash(key))),
+            Self::MailgunV2 | Self::GroupcacheGoV3 => fnv1(key),
             Self::Custom(placement) => placement.key_position(key),
         }
     }
@@ -85,6 +98,11 @@ impl Scheme {
         match self {
             Self::Groupcache => widen(crc32_of_point(index, label)),
             Self::Balanced => widen(finalise(crc32_of_point(index, label))),
+            Self::MailgunV2 => fnv1_of_point(index, label),
+            Self::GroupcacheGoV3 => {
+                let address = label.split_once("://").map_or(label, |(_, address)| address);
+                fnv1_of_point(index, address)
+            }
             Self::Custom(placement) => placement.point_position(index, label),
         }
     }
@@ -145,15 +163,37 @@ fn widen(hash: u32) -> u64 {
 
 /// Point labels: golang/groupcache `consistenthash.go`, decimal index + label.
 fn crc32_of_point(index: u32, label: &str) -> u32 {
-    let mut digits = [0; 10];
-    let mut rest = &mut digits[..];
-    // Ten bytes hold every u32, so the write cannot fall short.
-    let _ = write!(rest, "{index}");
-    let unused = rest.len();
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&digits[..10 - unused]);
+    let mut digits = [0; 10];
+    hasher.update(decimal(index, &mut digits));
     hasher.update(label.as_bytes());
     hasher.finalize()
+}
+
+/// Point labels: mailgun/groupcache `consistenthash.go` and groupcache-go `picker.go`. Both sort
+/// the hashes as signed numbers, which turns the circle by a half and leaves every owner as it is.
+fn fnv1_of_point(index: u32, label: &str) -> u64 {
+    fnv1(&md5::hex_digest(format!("{index}{label}").as_bytes()))
+}
+
+/// FNV-1 (not 1a), 64 bits.
+fn fnv1(bytes: &[u8]) -> u64 {
+    let fold = |state: u64, byte: &u8| state.wrapping_mul(0x100_0000_01b3) ^ u64::from(*byte);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold)
+}
+
+/// Returns the decimal digits of `number`. A ring of a thousand nodes asks fifty thousand times,
+/// and the formatting machinery would take longer than the hash.
+fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
+    let mut begin = digits.len();
+    loop {
+        begin -= 1;
+        digits[begin] = b"0123456789"[number as usize % 10];
+        number /= 10;
+        if number == 0 {
+            return &digits[begin..];
+        }
+    }
 }
 
 /// Mixes all bits into all others (MurmurHash3 `fmix32`, public domain, by Austin Appleby).

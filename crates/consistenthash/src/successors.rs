@@ -70,7 +70,7 @@ impl Iterator for Owners<'_> {
             let owner = self.table.point(self.at).owner;
             self.at = if self.at + 1 == self.table.len() { 0 } else { self.at + 1 };
             if self.seen.insert(owner) {
-                return Some(owner as usize);
+                return Some(owner.into());
             }
         }
         None
@@ -82,14 +82,14 @@ impl FusedIterator for Owners<'_> {}
 /// A set of nodes: a short list while there are few, then one bit for each node.
 #[derive(Clone, Default)]
 struct Seen {
-    first: [u32; INLINE],
+    first: [u16; INLINE],
     len: usize,
     bits: Vec<u64>,
 }
 
 impl Seen {
     /// Returns whether `owner` is new.
-    fn insert(&mut self, owner: u32) -> bool {
+    fn insert(&mut self, owner: u16) -> bool {
         if self.first[..self.len].contains(&owner) {
             return false;
         }
@@ -98,7 +98,7 @@ impl Seen {
             self.len += 1;
             return true;
         }
-        let (word, bit) = (owner as usize / 64, 1 << (owner % 64));
+        let (word, bit) = (usize::from(owner) / 64, 1 << (owner % 64));
         if self.bits.len() <= word {
             self.bits.resize(word + 1, 0);
         }

@@ -1,13 +1,13 @@
 //! The sorted points and the index that finds the right one within two cache lines.
 
-/// How many points a lookup compares at once. Eight points of eight bytes are one cache line.
+/// How many points a lookup compares at once: as many as two vector instructions take.
 const WINDOW: usize = 8;
 
 /// The largest number of points, so that every index fits in a `u32` beside the padding.
 pub(crate) const MAX_POINTS: u64 = (u32::MAX - 64) as u64;
 
-/// The upper half of a position.
-const HIGH: u64 = 0xffff_ffff_0000_0000;
+/// The largest number of nodes, so that two bytes name an owner.
+pub(crate) const MAX_NODES: usize = u16::MAX as usize;
 
 /// One point of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,13 +15,13 @@ pub(crate) struct Point {
     /// Where it lies on the circle.
     pub(crate) position: u64,
     /// The index of the node it belongs to.
-    pub(crate) owner: u32,
+    pub(crate) owner: u16,
 }
 
 impl Point {
     /// Points are sorted by position. Where two tie, the node that was added last comes first and
     /// so owns the arc; the other stays in the table, in case the winner is taken away.
-    fn rank(&self) -> (u64, u32) {
+    fn rank(&self) -> (u64, u16) {
         (self.position, !self.owner)
     }
 }
@@ -29,11 +29,12 @@ impl Point {
 /// All points of a ring, sorted by [`Point::rank`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
-    /// The upper half of the position, then the owner's complement: `u64` order is rank order as
-    /// far as the upper halves go. `WINDOW` sentinels follow the last point. They lie at the end
-    /// of the circle and belong to the first point's owner, so that a lookup past the last point
-    /// comes round to the first without a branch.
-    points: Box<[u64]>,
+    /// The upper halves of the positions, as [`head`] keeps them. `WINDOW` sentinels at the end of
+    /// the circle follow, so that a window never ends past the last.
+    heads: Box<[i32]>,
+    /// The owners of the points. The first point's owner follows once more, so that a lookup past
+    /// the last point comes round to the first without a branch.
+    owners: Box<[u16]>,
     /// The lower halves of the positions. Empty if all are 0, as with any 32-bit hash.
     lows: Box<[u32]>,
     /// For each value of a position's top bits, the first point at or after it.
@@ -44,9 +45,8 @@ pub(crate) struct Table {
 
 impl Table {
     /// Makes the table of `points`, given in any order.
-    pub(crate) fn new(mut points: Vec<Point>) -> Self {
-        points.sort_unstable_by_key(Point::rank);
-        Self::from_sorted(&points)
+    pub(crate) fn new(points: &[Point]) -> Self {
+        Self::from_sorted(&sort(points))
     }
 
     /// Returns the table with the points of one more node, which comes after all others and so
@@ -69,9 +69,9 @@ impl Table {
     pub(crate) fn without(&self, gone: usize) -> Self {
         let kept: Vec<Point> = self
             .iter()
-            .filter(|point| point.owner as usize != gone)
+            .filter(|point| usize::from(point.owner) != gone)
             .map(|point| Point {
-                owner: point.owner - u32::from(point.owner as usize > gone),
+                owner: point.owner - u16::from(usize::from(point.owner) > gone),
                 ..point
             })
             .collect();
@@ -80,13 +80,13 @@ impl Table {
 
     /// Returns the number of points.
     pub(crate) fn len(&self) -> usize {
-        self.points.len().saturating_sub(WINDOW)
+        self.owners.len().saturating_sub(1)
     }
 
     /// Returns the owner of `position`, or `None` if there are no points.
+    #[inline]
     pub(crate) fn owner(&self, position: u64) -> Option<usize> {
-        // A table without points has no sentinels either, and so nobody at 0.
-        self.points.get(self.lookup(position)).map(|&packed| owner_of(packed))
+        Some(self.owners[self.lookup(position)?].into())
     }
 
     /// Returns all points in order.
@@ -111,42 +111,39 @@ impl Table {
             let end = i128::from(point.position);
             let length = (end - begin).unsigned_abs();
             begin = end;
-            Some((length, point.owner as usize))
+            Some((length, usize::from(point.owner)))
         })
     }
 
     /// Returns the point at `at`, which must be below [`len`](Self::len).
     pub(crate) fn point(&self, at: usize) -> Point {
+        let high = u64::from(self.heads[at].cast_unsigned() ^ SIGN) << 32;
         let low = self.lows.get(at).copied().unwrap_or(0);
-        let position = (self.points[at] & HIGH) | u64::from(low);
-        Point { position, owner: !low_half(self.points[at]) }
+        Point { position: high | u64::from(low), owner: self.owners[at] }
     }
 
     /// Returns the index of the point that owns `position`, or 0 if there are no points.
     pub(crate) fn find(&self, position: u64) -> usize {
-        let at = self.lookup(position);
-        if at == self.len() { 0 } else { at }
+        self.lookup(position).filter(|&at| at < self.len()).unwrap_or(0)
     }
 
     /// Returns the index of the first point at or after `position`: that of a sentinel if there
-    /// is none, and 0 if there are no points.
-    fn lookup(&self, position: u64) -> usize {
-        if self.points.is_empty() {
-            return 0;
-        }
-        let wanted = position & HIGH;
+    /// is none, and `None` if there are no points at all.
+    #[inline]
+    fn lookup(&self, position: u64) -> Option<usize> {
         let bucket = usize::try_from(position >> self.shift).unwrap_or(usize::MAX);
-        let mut at = self.starts[bucket] as usize;
+        let mut at = *self.starts.get(bucket)? as usize;
+        let wanted = head(position);
         loop {
-            // Comparing all eight costs less than the branch that guesses where to stop.
-            let window = &self.points[at..at + WINDOW];
-            let before = window.iter().filter(|&&point| point < wanted).count();
-            at += before;
-            if before < WINDOW {
+            // Comparing all of them costs less than the branch that guesses where to stop.
+            let window = &self.heads[at..at + WINDOW];
+            let before: u32 = window.iter().map(|&head| u32::from(head < wanted)).sum();
+            at += before as usize;
+            if (before as usize) < WINDOW {
                 break;
             }
         }
-        if low_half(position) == 0 { at } else { self.find_low(at, position) }
+        if low_half(position) == 0 { Some(at) } else { Some(self.find_low(at, position)) }
     }
 
     /// Goes on from `at`, the first point with the upper half of `position` or more, to the first
@@ -160,25 +157,53 @@ impl Table {
 
     fn from_sorted(sorted: &[Point]) -> Self {
         let Some(first) = sorted.first() else { return Self::default() };
-        let sentinel = Point { position: u64::MAX, ..*first };
-        let padding = std::iter::repeat_n(&sentinel, WINDOW);
+        let heads = sorted.iter().map(|point| head(point.position));
+        let owners = sorted.iter().map(|point| point.owner);
         let wide = sorted.iter().any(|point| low_half(point.position) != 0);
-        let bits = (sorted.len() / 2).max(2).ilog2();
-        let shift = u64::BITS - bits;
         Self {
-            points: sorted.iter().chain(padding).map(pack).collect(),
+            heads: heads.chain([i32::MAX; WINDOW]).collect(),
+            owners: owners.chain([first.owner]).collect(),
             lows: sorted.iter().filter(|_| wide).map(|point| low_half(point.position)).collect(),
-            starts: starts(sorted, bits, shift),
-            shift,
+            starts: starts(sorted),
+            shift: u64::BITS - index_bits(sorted.len()),
         }
     }
 }
 
-/// Returns for each value of the top `bits` bits the index of the first point at or after it.
-fn starts(sorted: &[Point], bits: u32, shift: u32) -> Box<[u32]> {
+/// Returns `points` sorted by rank.
+///
+/// Positions are hashes and so lie evenly: dealt out by their top bits, they form runs of two or
+/// three, which takes half the time of a sort that knows nothing of them.
+fn sort(points: &[Point]) -> Vec<Point> {
+    let bits = index_bits(points.len());
+    let mut ends = vec![0; 1 << bits];
+    for point in points {
+        ends[bucket(point.position, bits)] += 1;
+    }
+    let mut begin = 0;
+    for end in &mut ends {
+        begin += std::mem::replace(end, begin);
+    }
+    let mut sorted = points.to_vec();
+    for point in points {
+        let end = &mut ends[bucket(point.position, bits)];
+        sorted[*end] = *point;
+        *end += 1;
+    }
+    let mut begin = 0;
+    for end in ends {
+        sorted[begin..end].sort_unstable_by_key(Point::rank);
+        begin = end;
+    }
+    sorted
+}
+
+/// Returns for each bucket the index of the first point in it or after it.
+fn starts(sorted: &[Point]) -> Box<[u32]> {
+    let bits = index_bits(sorted.len());
     let mut starts = Vec::with_capacity(1 << bits);
     for (at, point) in (0..).zip(sorted) {
-        let bucket = usize::try_from(point.position >> shift).unwrap_or(usize::MAX);
+        let bucket = bucket(point.position, bits);
         if starts.len() <= bucket {
             starts.resize(bucket + 1, at);
         }
@@ -188,12 +213,26 @@ fn starts(sorted: &[Point], bits: u32, shift: u32) -> Box<[u32]> {
     starts.into()
 }
 
-fn pack(point: &Point) -> u64 {
-    (point.position & HIGH) | u64::from(!point.owner)
+/// Returns how many top bits index `points` points: two to four points to a bucket.
+fn index_bits(points: usize) -> u32 {
+    (points / 2).max(2).ilog2()
 }
 
-fn owner_of(packed: u64) -> usize {
-    !low_half(packed) as usize
+fn bucket(position: u64, bits: u32) -> usize {
+    usize::try_from(position >> (u64::BITS - bits)).unwrap_or(usize::MAX)
+}
+
+/// The bit in which [`head`] differs from the upper half of a position.
+const SIGN: u32 = 1 << 31;
+
+/// Returns the upper half of `position` with its top bit flipped: signed order is then the order
+/// on the circle, and vector units compare signed numbers only.
+fn head(position: u64) -> i32 {
+    (high_half(position) ^ SIGN).cast_signed()
+}
+
+fn high_half(value: u64) -> u32 {
+    (value >> 32) as u32
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is asked for")]

@@ -1,36 +1,104 @@
-//! Owners that Go's groupcache really picks.
+//! Owners that the Go implementations really pick.
 //!
-//! `ring_groupcache.tsv` has rows `labels NAME LABEL...` and rows `get NAME POINTS KEY OWNER`, the
+//! The files have rows `labels NAME LABEL...` and rows `get [SCHEME] NAME POINTS KEY OWNER`, the
 //! key quoted as Go quotes strings.
 
 use std::collections::HashMap;
 
-use carrotcache_consistenthash::{Ring, RingBuilder};
-
-const VECTORS: &str = include_str!("../data/ring_groupcache.tsv");
+use carrotcache_consistenthash::{Ring, RingBuilder, Scheme};
 
 #[test]
 fn owners_are_those_of_groupcache() {
-    let mut sets: HashMap<&str, Vec<&str>> = HashMap::new();
-    let mut rings: HashMap<(&str, &str), Ring> = HashMap::new();
-    let mut checked = 0;
-    for row in VECTORS.lines() {
+    let mut vectors = Vectors::default();
+    for row in include_str!("../data/ring_groupcache.tsv").lines() {
         let fields: Vec<&str> = row.split('\t').collect();
         match fields[..] {
-            ["labels", set, ..] => {
-                sets.insert(set, fields[2..].to_vec());
-            }
+            ["labels", set, ..] => vectors.add_labels(set, &fields[2..]),
             ["get", set, points, key, owner] => {
-                let ring = rings.entry((set, points)).or_insert_with(|| {
-                    builder(&sets[set]).points_per_node(points.parse().unwrap()).build().unwrap()
-                });
-                assert_eq!(ring.get(unquote(key)), Some(owner), "{row}");
-                checked += 1;
+                assert_eq!(vectors.owner(Scheme::Groupcache, set, points, key), owner, "{row}");
             }
             _ => panic!("row {row:?} is of no known kind"),
         }
     }
-    assert_eq!(checked, 1080);
+    assert_eq!(vectors.checked, 1080);
+}
+
+/// The owners are host and port, of which `mailgun-v2` makes a URL. `groupcache-go-v3` must find
+/// the same whether it is given addresses or URLs.
+#[test]
+fn owners_are_those_of_mailgun_and_groupcache_go() {
+    let (mut urls, mut addresses) = (Vectors::default(), Vectors::default());
+    for row in include_str!("../data/ring_mailgun.tsv").lines() {
+        let fields: Vec<&str> = row.split('\t').collect();
+        match fields[..] {
+            ["labels", set, ..] => {
+                let bases: Vec<String> =
+                    fields[2..].iter().map(|l| format!("http://{l}")).collect();
+                urls.add_labels(set, &bases);
+                addresses.add_labels(set, &fields[2..]);
+            }
+            ["get", scheme, set, points, key, owner] => {
+                let url = format!("http://{owner}");
+                let scheme = match scheme {
+                    "mailgun-v2" => Scheme::MailgunV2,
+                    _ => Scheme::GroupcacheGoV3,
+                };
+                if matches!(scheme, Scheme::GroupcacheGoV3) {
+                    assert_eq!(addresses.owner(scheme.clone(), set, points, key), owner, "{row}");
+                }
+                assert_eq!(urls.owner(scheme, set, points, key), url, "{row}");
+            }
+            _ => panic!("row {row:?} is of no known kind"),
+        }
+    }
+    assert_eq!((urls.checked, addresses.checked), (540, 270));
+}
+
+/// What the test suites of mailgun/groupcache and groupcache-go assert.
+#[test]
+fn mailgun_schemes_pass_the_tests_of_their_models() {
+    for scheme in [Scheme::MailgunV2, Scheme::GroupcacheGoV3] {
+        let build = |labels: &[&str]| {
+            builder(labels).scheme(scheme.clone()).points_per_node(512).build().unwrap()
+        };
+        let three = build(&["6", "4", "2"]);
+        for (key, owner) in [("12,000", "4"), ("11", "6"), ("500,000", "4"), ("1,000,000", "2")] {
+            assert_eq!(three.get(key), Some(owner));
+        }
+        let four = three.with_node("8").unwrap();
+        for (key, owner) in [("12,000", "4"), ("11", "8"), ("500,000", "4"), ("1,000,000", "8")] {
+            assert_eq!(four.get(key), Some(owner));
+        }
+        let hosts = build(&["a.svc.local", "b.svc.local", "c.svc.local"]);
+        for (key, host) in [("Bob", "a"), ("Johnny", "b"), ("Rick", "c")] {
+            assert_eq!(hosts.get(key), Some(&*format!("{host}.svc.local")));
+        }
+    }
+}
+
+/// The label sets of a file, and the rings built of them so far.
+#[derive(Default)]
+struct Vectors {
+    sets: HashMap<String, Vec<String>>,
+    rings: HashMap<(String, String, String), Ring>,
+    checked: usize,
+}
+
+impl Vectors {
+    fn add_labels(&mut self, set: &str, labels: &[impl AsRef<str>]) {
+        let labels = labels.iter().map(|label| label.as_ref().to_owned()).collect();
+        self.sets.insert(set.to_owned(), labels);
+    }
+
+    fn owner(&mut self, scheme: Scheme, set: &str, points: &str, key: &str) -> &str {
+        self.checked += 1;
+        let name = (scheme.name().to_owned(), set.to_owned(), points.to_owned());
+        let ring = self.rings.entry(name).or_insert_with(|| {
+            let builder = builder(&self.sets[set]).scheme(scheme);
+            builder.points_per_node(points.parse().unwrap()).build().unwrap()
+        });
+        ring.get(unquote(key)).unwrap()
+    }
 }
 
 #[test]
@@ -40,8 +108,8 @@ fn default_is_fifty_points_by_groupcache() {
     assert_eq!(Ring::new(labels).unwrap().fingerprint(), spelt_out.fingerprint());
 }
 
-fn builder(labels: &[&str]) -> RingBuilder {
-    Ring::builder().nodes(labels.iter().copied())
+fn builder(labels: &[impl AsRef<str>]) -> RingBuilder {
+    Ring::builder().nodes(labels.iter().map(AsRef::as_ref))
 }
 
 /// Reads a string as Go's `strconv.Quote` writes it. It may hold bytes that are not UTF-8.
