@@ -1,0 +1,97 @@
+//! What a `Group` adds to the cache inside it: a hit beside the bare `LruCache` behind one mutex, and a
+//! miss whose loader does nothing.
+#![allow(missing_docs)]
+
+use std::hint::black_box;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use carrotcache::byteview::ByteView;
+use carrotcache::lru::{Count, LruCache};
+use carrotcache::{Group, Node};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use futures_util::FutureExt;
+use tokio::runtime::Runtime;
+
+const KEYS: usize = 10_000;
+const VALUE: &[u8] = &[7; 100];
+
+fn keys() -> Vec<String> {
+    (0..KEYS).map(|i| format!("user:{i:012}")).collect()
+}
+
+fn group(runtime: &Runtime, keys: &[String]) -> Group {
+    let loader = |_: String| async { Ok::<_, std::io::Error>(Some(VALUE)) };
+    let group = Node::new().group("bench").loader(loader).build().expect("the name is fine");
+    for key in keys {
+        runtime.block_on(group.get(key)).expect("the loader does not fail");
+    }
+    group
+}
+
+fn bare(keys: &[String]) -> Mutex<LruCache<String, ByteView, Count>> {
+    let mut cache = LruCache::by_count(KEYS as u64);
+    for key in keys {
+        cache.insert(key.clone(), ByteView::copy_from_slice(VALUE)).expect("it fits");
+    }
+    Mutex::new(cache)
+}
+
+fn hit(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let keys = keys();
+    let (group, bare) = (group(&runtime, &keys), bare(&keys));
+    let moka = moka::future::Cache::new(KEYS as u64 * 2);
+    for key in &keys {
+        runtime.block_on(moka.insert(key.clone(), ByteView::copy_from_slice(VALUE)));
+    }
+    let mut scenario = criterion.benchmark_group("group/hit");
+    // A stride that is coprime to their number visits all keys in a scattered order.
+    let mut at = 0;
+    let mut next = move || {
+        at = (at + 7_919) % KEYS;
+        at
+    };
+    scenario.bench_function("carrotcache", |bencher| {
+        bencher.iter(|| black_box(group.get(&keys[next()]).now_or_never()));
+    });
+    scenario.bench_function("mutex-lru-cache", |bencher| {
+        bencher.iter(|| {
+            let mut cache = bare.lock().expect("nothing panics under it");
+            black_box(cache.get(keys[next()].as_str()).cloned())
+        });
+    });
+    scenario.bench_function("moka", |bencher| {
+        bencher.iter(|| black_box(moka.get(keys[next()].as_str()).now_or_never()));
+    });
+    scenario.finish();
+}
+
+fn miss(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let mut scenario = criterion.benchmark_group("group/miss");
+    let fresh = AtomicU64::new(0);
+    let key = || format!("user:{:012}", fresh.fetch_add(1, Ordering::Relaxed));
+    for max_bytes in [64_u64 << 20, 0] {
+        let loader = |_: String| async { Ok::<_, std::io::Error>(Some(VALUE)) };
+        let group = Node::new().group("bench").max_bytes(max_bytes).loader(loader).build();
+        let group = group.expect("the name is fine");
+        scenario.bench_function(BenchmarkId::new("carrotcache", max_bytes), |bencher| {
+            bencher.to_async(&runtime).iter(|| {
+                let (group, key) = (group.clone(), key());
+                async move { group.get(&key).await }
+            });
+        });
+    }
+    let moka = moka::future::Cache::<String, ByteView>::new(400_000);
+    scenario.bench_function(BenchmarkId::new("moka", 64 << 20), |bencher| {
+        bencher.to_async(&runtime).iter(|| {
+            let (moka, key) = (moka.clone(), key());
+            async move { moka.get_with(key, async { VALUE.into() }).await }
+        });
+    });
+    scenario.finish();
+}
+
+criterion_group!(benches, hit, miss);
+criterion_main!(benches);
