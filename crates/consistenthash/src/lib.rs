@@ -45,6 +45,7 @@ mod diff;
 mod error;
 mod fingerprint;
 mod md5;
+mod placer;
 mod ring;
 mod scheme;
 mod successors;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::placer::Placer;
 use crate::table::{MAX_NODES, MAX_POINTS, Point, Table};
 use crate::{RingBuilder, RingError, Scheme, Successors};
 
@@ -263,9 +264,9 @@ fn points_of(scheme: &Scheme, points_per_node: u32, nodes: &[Node], first: usize
     let count = |node: &Node| u32::try_from(node.points(points_per_node)).unwrap_or(u32::MAX);
     let total: usize = nodes[first..].iter().map(|node| count(node) as usize).sum();
     let mut points = Vec::with_capacity(total);
+    let mut placer = Placer::new(scheme);
     for (owner, node) in (0..).zip(nodes).skip(first) {
-        let position = |index| scheme.point_position(index, &node.label);
-        points.extend((0..count(node)).map(|i| Point { position: position(i), owner }));
+        placer.place(&node.label, count(node), |position| points.push(Point { position, owner }));
     }
     points
 }

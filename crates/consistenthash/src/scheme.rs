@@ -157,12 +157,12 @@ impl<F: Fn(&[u8]) -> u32 + Send + Sync> Placement for Hash32<F> {
 }
 
 /// Puts a 32-bit hash on the 64-bit circle, order kept.
-fn widen(hash: u32) -> u64 {
+pub(crate) fn widen(hash: u32) -> u64 {
     u64::from(hash) << 32
 }
 
 /// Point labels: golang/groupcache `consistenthash.go`, decimal index + label.
-fn crc32_of_point(index: u32, label: &str) -> u32 {
+pub(crate) fn crc32_of_point(index: u32, label: &str) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     let mut digits = [0; 10];
     hasher.update(decimal(index, &mut digits));
@@ -197,7 +197,7 @@ fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
 }
 
 /// Mixes all bits into all others (MurmurHash3 `fmix32`, public domain, by Austin Appleby).
-fn finalise(mut hash: u32) -> u32 {
+pub(crate) fn finalise(mut hash: u32) -> u32 {
     hash ^= hash >> 16;
     hash = hash.wrapping_mul(0x85eb_ca6b);
     hash ^= hash >> 13;

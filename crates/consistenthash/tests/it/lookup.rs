@@ -133,6 +133,33 @@ fn crowded_positions_are_searched_to_the_end() {
     assert_eq!(ring.get("1100"), Some("1000"));
 }
 
+/// A ring places the points of CRC-32 all at once, by a short cut.
+#[test]
+fn points_lie_where_the_scheme_says() {
+    struct OneByOne(Scheme);
+    impl Placement for OneByOne {
+        fn name(&self) -> &str {
+            self.0.name()
+        }
+        fn key_position(&self, key: &[u8]) -> u64 {
+            self.0.key_position(key)
+        }
+        fn point_position(&self, index: u32, label: &str) -> u64 {
+            self.0.point_position(index, label)
+        }
+    }
+    for scheme in [Scheme::Groupcache, Scheme::Balanced, Scheme::MailgunV2, Scheme::GroupcacheGoV3]
+    {
+        let labels = ["", "a", "b", "node", "http://127.0.0.1:8001", "http://127.0.0.1:8002"];
+        let build = |scheme| {
+            let builder = Ring::builder().scheme(scheme).points_per_node(120);
+            builder.nodes(labels).weighted_node("twice", 2).build().unwrap().fingerprint()
+        };
+        let one_by_one = Scheme::Custom(Arc::new(OneByOne(scheme.clone())));
+        assert_eq!(build(scheme), build(one_by_one));
+    }
+}
+
 #[test]
 fn weight_multiplies_the_share() {
     let ring = Ring::builder()
