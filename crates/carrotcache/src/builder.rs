@@ -11,12 +11,35 @@ use crate::node::Node;
 /// The longest name that a group may have, in bytes.
 pub const MAX_GROUP_NAME_BYTES: usize = 64;
 
+/// 64 MiB.
 const DEFAULT_MAX_BYTES: u64 = 64 << 20;
+/// 1 KiB.
 const DEFAULT_MAX_KEY_BYTES: usize = 1 << 10;
 
 /// Builds a [`Group`]: [`Node::group`] starts one, [`build`](Self::build) ends it.
 ///
 /// Only the loader is required.
+///
+/// ```
+/// use std::num::NonZeroU32;
+///
+/// use carrotcache::{BuildGroupError, Mirroring, Node};
+///
+/// let node = Node::new();
+/// let loader = |key: String| async move { Ok::<_, std::io::Error>(Some(key)) };
+/// let pages = node
+///     .group("pages")
+///     .max_bytes(256 << 20)
+///     .max_key_bytes(2_048)
+///     .mirroring(Mirroring::OneIn(NonZeroU32::new(100).expect("not zero")))
+///     .loader(loader)
+///     .build()?;
+/// assert_eq!(pages.name(), "pages");
+///
+/// let twice = node.group("pages").loader(loader).build();
+/// assert!(matches!(twice, Err(BuildGroupError::NameTaken { .. })));
+/// # Ok::<_, BuildGroupError>(())
+/// ```
 #[must_use = "a group is part of its node once `build` was called"]
 pub struct GroupBuilder {
     node: Node,
@@ -34,6 +57,7 @@ pub(crate) struct Options {
 }
 
 impl GroupBuilder {
+    /// Starts a group with the defaults.
     pub(crate) fn new(node: Node, name: String) -> Self {
         let options = Options {
             max_bytes: DEFAULT_MAX_BYTES,

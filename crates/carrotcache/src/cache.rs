@@ -30,10 +30,16 @@ type Entries = Cache<Arc<str>, ByteView, Charge>;
 /// Which of the two caches keeps a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
+    /// The key is this node's.
     Main,
+    /// The key is another's, and the copy gives way first.
     Hot,
 }
 
+/// Main and hot cache of one group.
+///
+/// Each is sharded, so that threads seldom meet, and both reserve an entry's charge from the budget
+/// before they link the entry: the sum stays within the bound at every moment, on every thread.
 pub(crate) struct GroupCache {
     budget: Arc<Budget>,
     main: Entries,
@@ -45,6 +51,7 @@ pub(crate) struct GroupCache {
 }
 
 impl GroupCache {
+    /// Makes two empty caches that together may hold `max_bytes`.
     pub(crate) fn new(max_bytes: u64) -> Self {
         let budget = Budget::new(max_bytes);
         let main = Entries::with_budget(Arc::clone(&budget), Charge);
@@ -99,6 +106,7 @@ impl GroupCache {
         value
     }
 
+    /// Inserts what is known to fit the bound, one eviction after the other until there is room.
     fn insert(&self, place: Place, mut key: Arc<str>, mut value: ByteView) {
         let cache = match place {
             Place::Main => &self.main,
@@ -119,11 +127,13 @@ impl GroupCache {
     /// Evicts one entry; `false` if there is none.
     fn evict_one(&self) -> bool {
         let hot_first = self.hot.weight() > self.main.weight() / HOT_SHARE;
-        let main = || evict_from(&self.main, &self.main_evictions);
-        let hot = || evict_from(&self.hot, &self.hot_evictions);
-        if hot_first { hot() || main() } else { main() || hot() }
+        let main = (&self.main, &self.main_evictions);
+        let hot = (&self.hot, &self.hot_evictions);
+        let order = if hot_first { [hot, main] } else { [main, hot] };
+        order.into_iter().any(|(cache, evictions)| evict_from(cache, evictions))
     }
 
+    /// What look-ups came to.
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
     }
@@ -138,11 +148,13 @@ impl GroupCache {
         self.oversized.load(Ordering::Relaxed)
     }
 
+    /// Counts of main, which every get asks.
     pub(crate) fn main_stats(&self) -> CacheStats {
         let (gets, hits) = (self.tally.gets(), self.tally.total(Outcome::MainHit));
         CacheStats::of(&self.main, &self.main_evictions, gets, hits)
     }
 
+    /// Counts of hot, which the gets ask that main had no answer for.
     pub(crate) fn hot_stats(&self) -> CacheStats {
         let gets = self.tally.total(Outcome::HotHit) + self.tally.total(Outcome::Miss);
         CacheStats::of(&self.hot, &self.hot_evictions, gets, self.tally.total(Outcome::HotHit))
@@ -161,6 +173,7 @@ impl CacheStats {
     }
 }
 
+/// Evicts one entry of this cache; `false` if it has none.
 fn evict_from(cache: &Entries, evictions: &AtomicU64) -> bool {
     let evicted = cache.pop_lru().is_some();
     if evicted {

@@ -7,22 +7,51 @@ use carrotcache_byteview::ByteView;
 
 use crate::builder::Options;
 use crate::cache::{GroupCache, Place};
-use crate::error::GetError;
+use crate::error::{BoxError, GetError};
 use crate::flights::Flights;
 use crate::loader::ErasedLoader;
 use crate::mirror::Mirror;
 use crate::node::Peers;
 use crate::peer::{ErasedClient, Owner, PeerAnswer, PeerError, PeerRequest};
 use crate::stats::{Counters, Stats};
+use crate::value::Value;
 
 /// A named key space with one loader and one byte budget.
 ///
 /// A clone is another handle to the same group. [`Node::group`](crate::Node::group) starts one.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use carrotcache::{GetError, Node};
+///
+/// let scores = Node::new()
+///     .group("scores")
+///     .loader(|key: String| async move {
+///         match &*key {
+///             "Tom" => Ok(Some("630")),
+///             "Jack" => Err("the database is away"),
+///             _ => Ok(None),
+///         }
+///     })
+///     .build()?;
+///
+/// assert_eq!(scores.get("Tom").await?, "630");
+/// assert!(matches!(scores.get("Jack").await, Err(GetError::LoadFailed { .. })));
+/// assert!(scores.get("Nobody").await.unwrap_err().is_not_found());
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+///
+/// # Loaders that call back
+///
+/// A loader may get other keys, of its own group too. It must not get the key that it is loading:
+/// that call would join the flight that waits for it.
 #[derive(Clone)]
 pub struct Group {
     shared: Arc<Shared>,
 }
 
+/// What all handles of a group share. It knows the node's peers but not the node, so that a node
+/// and its groups do not keep each other alive.
 struct Shared {
     name: Arc<str>,
     max_key_bytes: usize,
@@ -131,6 +160,7 @@ impl Group {
         loaded.map(PeerAnswer::new).map_err(GetError::into_peer_error)
     }
 
+    /// Refuses keys that no node would take.
     fn check(&self, key: &str) -> Result<(), GetError> {
         let max = self.shared.max_key_bytes;
         if key.is_empty() {
@@ -172,10 +202,7 @@ impl Group {
             return Ok(value);
         }
         let counters = &self.shared.counters;
-        let unfinished = CountUnfinished(counters);
-        let loaded = self.shared.loader.load(String::from(&*key)).await;
-        std::mem::forget(unfinished);
-        match loaded {
+        match self.call_loader(&key).await {
             Ok(Some(value)) => {
                 counters.local_loads.add_one();
                 Ok(self.shared.cache.store(place, key, value.into_bytes()))
@@ -191,6 +218,15 @@ impl Group {
                 Err(GetError::LoadFailed { group: self.shared_name(), key, source: error.into() })
             }
         }
+    }
+
+    /// Calls the loader, and counts the call as failed if it is dropped before it returns, which is
+    /// what a panic does to it.
+    async fn call_loader(&self, key: &str) -> Result<Option<Value>, BoxError> {
+        let unfinished = Unfinished { group: self, key };
+        let loaded = self.shared.loader.load(key.to_owned()).await;
+        std::mem::forget(unfinished);
+        loaded
     }
 
     /// The FORWARD flight: asks the owner, and loads here if it cannot be asked.
@@ -220,6 +256,7 @@ impl Group {
         }
     }
 
+    /// Asks the owner, for no longer than the node waits for a peer.
     async fn ask(&self, key: &Arc<str>, owner: &dyn ErasedClient) -> Result<PeerAnswer, PeerError> {
         let after = self.shared.peers.timeout;
         let request = PeerRequest::new(self.shared_name(), Arc::clone(key)).with_time_left(after);
@@ -237,10 +274,12 @@ impl Group {
         }
     }
 
+    // A function of its own, since a `dyn Error` may not be held over the await that follows it.
     fn warn_of_peer(&self, key: &str, peer: &str, error: &(dyn std::error::Error + 'static)) {
         tracing::warn!(group = self.name(), key, peer, error, "owner could not be asked");
     }
 
+    /// Keeps a copy of the owner's value if the group's policy is in favour.
     fn mirror(&self, key: Arc<str>, value: ByteView) -> ByteView {
         if !self.shared.mirror.admits() {
             return value;
@@ -249,6 +288,7 @@ impl Group {
         self.shared.cache.store(Place::Hot, key, value)
     }
 
+    /// The second look, with which every flight starts, and its count.
     fn look_again(&self, key: &str) -> Option<ByteView> {
         let counters = &self.shared.counters;
         let found = self.shared.cache.get_again(key);
@@ -264,11 +304,16 @@ impl std::fmt::Debug for Group {
     }
 }
 
-/// Counts a load that is dropped before its end, by a panic of the loader, as one that failed.
-struct CountUnfinished<'a>(&'a Counters);
+/// A call of the loader that has not returned yet.
+struct Unfinished<'a> {
+    group: &'a Group,
+    key: &'a str,
+}
 
-impl Drop for CountUnfinished<'_> {
+impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.0.local_load_errs.add_one();
+        self.group.shared.counters.local_load_errs.add_one();
+        let (group, key) = (self.group.name(), self.key);
+        tracing::warn!(group, key, "loader panicked, or its runtime shut down");
     }
 }

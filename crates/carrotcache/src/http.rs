@@ -1,4 +1,7 @@
 //! The bridge between the seam of [`peer`](crate::peer) and the HTTP pool.
+//!
+//! Three small translations: the pool's ring picks owners, its clients ask them, and what its
+//! server receives goes to the node. All of HTTP that the facade knows is in this file.
 
 use carrotcache_peer_http as http;
 use http::{Answer, Handler, HttpPeer, HttpPool, Refusal};
@@ -30,12 +33,11 @@ impl PeerClient for HttpPeer {
     }
 }
 
+/// What the pool tells of a failed request, in the words of the seam.
 fn from_http(error: http::PeerError, request: &PeerRequest) -> PeerError {
     match error {
         http::PeerError::NotFound { .. } => PeerError::NotFound,
-        http::PeerError::LoadFailed { message, .. } => {
-            PeerError::LoadFailed { message: message.to_string() }
-        }
+        http::PeerError::LoadFailed { message, .. } => PeerError::LoadFailed { message },
         http::PeerError::NoSuchGroup { .. } => {
             PeerError::NoSuchGroup { group: request.group.to_string() }
         }
@@ -51,6 +53,7 @@ impl Handler for Node {
     }
 }
 
+/// What the node tells of a request that it cannot answer, in the words of the wire.
 fn into_refusal(error: PeerError) -> Refusal {
     match error {
         PeerError::NotFound => Refusal::NotFound,

@@ -16,6 +16,50 @@ use thiserror::Error;
 use crate::error::BoxError;
 
 /// Says which node owns a key.
+///
+/// All nodes should agree on it. Where they do not, as while a deployment rolls, nothing breaks: a
+/// key is loaded by more than one of them, and no request crosses more than one hop.
+///
+/// A picker for nodes of one process, which know each other by reference:
+///
+/// ```
+/// use carrotcache::{Node, Owner, PeerAnswer, PeerClient, PeerError, PeerPicker, PeerRequest};
+///
+/// /// Everything belongs to one node.
+/// struct Everything(Node);
+///
+/// #[derive(Clone)]
+/// struct Direct(Node);
+///
+/// impl PeerPicker for Everything {
+///     type Client = Direct;
+///
+///     fn pick(&self, _key: &str) -> Owner<Direct> {
+///         Owner::Remote(Direct(self.0.clone()))
+///     }
+/// }
+///
+/// impl PeerClient for Direct {
+///     fn label(&self) -> &str {
+///         "the owner"
+///     }
+///
+///     async fn get(&self, request: PeerRequest) -> Result<PeerAnswer, PeerError> {
+///         self.0.answer(request).await
+///     }
+/// }
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let loader = |key: String| async move { Ok::<_, std::io::Error>(Some(key)) };
+/// let owner = Node::new();
+/// owner.group("scores").loader(loader).build()?;
+///
+/// let asker = Node::builder().peers(Everything(owner.clone())).build();
+/// let scores = asker.group("scores").loader(loader).build()?;
+/// scores.get("Tom").await?;
+/// assert_eq!(scores.stats().peer_loads, 1);
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub trait PeerPicker: Send + Sync + 'static {
     /// How this transport asks a peer.
     type Client: PeerClient;

@@ -7,8 +7,27 @@ use crate::tally::Outcome;
 
 /// Counts of a group since it was built, as [`Group::stats`](crate::Group::stats) found them.
 ///
-/// The names are groupcache's, in snake case. Counts are read one after the other while others go
-/// on, so sums may be off by what happened in between.
+/// The names are groupcache's, in snake case. While nothing is under way, two sums tie them
+/// together:
+///
+/// - `gets` = `main.hits` + `hot.hits` + `loads`
+/// - `loads_deduped` = `peer_loads` + `peer_errors` + `local_loads` + `local_load_errs`
+///
+/// Counts are read one after the other while others go on, so sums may be off by what happened in
+/// between.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # let loader = |key: String| async move { Ok::<_, std::io::Error>(Some(key)) };
+/// let group = carrotcache::Node::new().group("scores").loader(loader).build()?;
+/// for _ in 0..10 {
+///     group.get("Tom").await?;
+/// }
+/// let stats = group.stats();
+/// assert_eq!((stats.gets, stats.cache_hits, stats.local_loads), (10, 9, 1));
+/// assert_eq!(stats.main.items, 1);
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -22,7 +41,8 @@ pub struct Stats {
     pub peer_errors: u64,
     /// Gets that missed: `gets` less the hits of the first look.
     pub loads: u64,
-    /// Flights that went beyond their second look: `loads` less all duplicates.
+    /// Flights that went beyond their second look: `loads` less all duplicates, and one more for
+    /// each owner that could not be asked.
     pub loads_deduped: u64,
     /// Loader calls that came to an answer, be it a value or that there is none.
     pub local_loads: u64,
@@ -32,7 +52,7 @@ pub struct Stats {
     pub server_requests: u64,
     /// Loader calls, among `local_loads`, whose answer was that there is no such thing.
     pub not_found: u64,
-    /// Values from peers that were mirrored in the hot cache.
+    /// Values from peers that the group's [`Mirroring`](crate::Mirroring) let into the hot cache.
     pub mirrored: u64,
     /// Values that were too large to be kept.
     pub oversized: u64,
@@ -63,6 +83,7 @@ pub struct CacheStats {
 /// The counters behind [`Stats`] that only misses touch.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    /// Second looks, inside a flight, that found the value.
     pub(crate) late_hits: Counter,
     pub(crate) peer_loads: Counter,
     pub(crate) peer_errors: Counter,
@@ -74,6 +95,7 @@ pub(crate) struct Counters {
     pub(crate) mirrored: Counter,
 }
 
+/// A count that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -88,6 +110,7 @@ impl Counter {
 }
 
 impl Counters {
+    /// Reads all counts, those of the caches among them.
     pub(crate) fn snapshot(&self, cache: &GroupCache) -> Stats {
         let (main, hot) = (cache.main_stats(), cache.hot_stats());
         Stats {

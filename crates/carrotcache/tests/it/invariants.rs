@@ -42,6 +42,11 @@ async fn invariant_1_a_value_is_what_the_loader_made_for_that_key() {
     storm(&mesh.groups, 500, 400).await;
     mesh.set_down(1, false);
     storm(&mesh.groups, 500, 400).await;
+    for stats in mesh.groups.iter().map(Group::stats) {
+        assert_eq!(stats.gets, stats.main.hits + stats.hot.hits + stats.loads);
+        let forwards = stats.peer_loads + stats.peer_errors;
+        assert_eq!(stats.loads_deduped, forwards + stats.local_loads + stats.local_load_errs);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
