@@ -1,65 +1,70 @@
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
+use crate::driver::Driver;
 use crate::error::Error;
+use crate::follower::Outcome;
 
-/// The work of a flight together with its [`Leader`](crate::Leader), for a caller to poll.
-/// Dropping it ends the flight.
-pub(crate) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// One run of the work, from its start to its result, and those who wait for it.
+/// One run of the work, from its start to its outcome, and those who wait for it.
 ///
-/// The result is set once and then only read, so callers clone it without a lock. A lock guards
+/// The outcome is set once and then only read, so callers clone it without a lock. A lock guards
 /// the rest and is never held while a waker or a driver is called or dropped.
 pub(crate) struct Flight<V, E> {
-    result: OnceLock<Result<V, Error<E>>>,
-    state: Mutex<State>,
+    outcome: OnceLock<Outcome<V, E>>,
+    state: Mutex<State<V, E>>,
 }
 
-#[derive(Default)]
-struct State {
-    /// Callers that hold a [`Follower`](crate::Follower).
-    followers: usize,
+struct State<V, E> {
+    /// Callers that may still ask for the outcome. The one that opened the flight counts from the
+    /// start, as a flight without callers that can drive it is dropped.
+    callers: usize,
     /// Whether a caller other than the one that opened the flight ever joined.
     shared: bool,
-    /// Nobody can join any more: the flight has a result, or nobody is left who could drive it.
+    /// Nobody can join any more: the flight has ended, or nobody is left who could drive it.
     closed: bool,
     /// The work, if the caller that drove it left and no other has taken it over yet.
-    orphan: Option<Driver>,
+    orphan: Option<Driver<V, E>>,
     waiters: Waiters,
 }
 
 /// What a follower finds when it looks at its flight.
-pub(crate) enum Look {
+pub(crate) enum Look<V, E> {
     /// The flight has ended.
     Ended,
     /// The follower will be woken.
     Waiting,
     /// The follower has to drive the work from here on.
-    TakeOver(Driver),
+    TakeOver(Driver<V, E>),
 }
 
 impl<V, E> Flight<V, E> {
+    /// Returns an open flight with one caller.
     pub(crate) fn new() -> Self {
-        Self { result: OnceLock::new(), state: Mutex::default() }
+        let state = State {
+            callers: 1,
+            shared: false,
+            closed: false,
+            orphan: None,
+            waiters: Waiters::default(),
+        };
+        Self { outcome: OnceLock::new(), state: Mutex::new(state) }
     }
 
-    /// Counts one more follower, if the flight is open.
+    /// Counts one more caller, if the flight is open.
     pub(crate) fn join(&self) -> bool {
         let mut state = self.lock();
         if !state.closed {
-            state.followers += 1;
+            state.callers += 1;
             state.shared = true;
         }
         !state.closed
     }
 
-    /// Counts the caller that opened the flight as a follower too.
+    /// Counts a follower more of the caller that opened the flight.
     pub(crate) fn follow(&self) {
-        self.lock().followers += 1;
+        self.lock().callers += 1;
     }
 
     /// Returns whether a caller other than the one that opened the flight ever joined.
@@ -67,30 +72,46 @@ impl<V, E> Flight<V, E> {
         self.lock().shared
     }
 
-    /// Returns the result, if the flight has ended.
-    pub(crate) fn result(&self) -> Option<&Result<V, Error<E>>> {
-        self.result.get()
+    /// Returns the outcome, if the flight has ended.
+    pub(crate) fn outcome(&self) -> Option<&Outcome<V, E>> {
+        self.outcome.get()
     }
 
-    /// Moves the result out of a flight that nobody else holds.
-    pub(crate) fn into_result(self) -> Option<Result<V, Error<E>>> {
-        self.result.into_inner()
+    /// Moves the outcome out of a flight that nobody else holds.
+    pub(crate) fn into_outcome(self) -> Option<Outcome<V, E>> {
+        self.outcome.into_inner()
     }
 
-    /// Sets the result and wakes everybody who waits for it. The key has left the table before.
+    /// Ends the flight and wakes everybody who waits for it. The key has left the table before.
     pub(crate) fn end(&self, result: Result<V, Error<E>>) {
-        // A flight has one leader, and it ends it once.
-        let _ = self.result.set(result);
+        self.publish(self.lock(), result);
+    }
+
+    /// Ends the flight for the caller that drives it, and hands the outcome back if that caller
+    /// is the only one: then there is no need to keep it here and to clone it.
+    pub(crate) fn end_driven(&self, result: Result<V, Error<E>>) -> Option<Outcome<V, E>> {
         let mut state = self.lock();
+        if state.callers == 1 {
+            state.closed = true;
+            return Some(Outcome { result, shared: state.shared });
+        }
+        self.publish(state, result);
+        None
+    }
+
+    fn publish(&self, mut state: MutexGuard<'_, State<V, E>>, result: Result<V, Error<E>>) {
         state.closed = true;
         let waiters = mem::take(&mut state.waiters);
+        let outcome = Outcome { result, shared: state.shared };
+        // A flight has one leader, and it ends it once: nothing is replaced and dropped here.
+        let _ = self.outcome.set(outcome);
         drop(state);
         wake(waiters.slots.into_iter().flatten());
     }
 
     /// Looks what a follower has to do; `waker` is kept for it at `place`.
-    pub(crate) fn look(&self, place: &mut Option<usize>, waker: &Waker) -> Look {
-        if self.result.get().is_some() {
+    pub(crate) fn look(&self, place: &mut Option<usize>, waker: &Waker) -> Look<V, E> {
+        if self.outcome.get().is_some() {
             return Look::Ended;
         }
         // Cloned before the lock is taken, as the old one is dropped after: both are foreign code.
@@ -101,7 +122,7 @@ impl<V, E> Flight<V, E> {
             return Look::TakeOver(driver);
         }
         // Looked up again: the flight may have ended before we had the lock, and would not wake us.
-        if self.result.get().is_some() {
+        if self.outcome.get().is_some() {
             drop(state); // Before `waker`.
             return Look::Ended;
         }
@@ -112,34 +133,40 @@ impl<V, E> Flight<V, E> {
     }
 
     /// Takes leave of a follower, which hands back the work if it drove it.
-    pub(crate) fn leave(&self, place: Option<usize>, driver: Option<Driver>) {
+    ///
+    /// Returns the work if nobody is left to drive it: the flight is closed then, and its key has
+    /// to leave the table.
+    #[must_use]
+    pub(crate) fn leave(
+        &self,
+        place: Option<usize>,
+        driver: Option<Driver<V, E>>,
+    ) -> Option<Driver<V, E>> {
         let mut state = self.lock();
-        state.followers -= 1;
+        state.callers -= 1;
         let waker = place.and_then(|place| state.waiters.remove(place));
-        let mut last = driver;
         let mut woken = Vec::new();
-        if self.result.get().is_none() {
-            if last.is_some() {
-                state.orphan = last.take();
-                woken = state.waiters.take_wakers();
-            }
-            if state.followers == 0 && state.orphan.is_some() {
-                // Closed under the same lock that counts those who join: nobody can come
-                // between, find the key still in the table, and wait for work that is gone.
-                state.closed = true;
-                last = state.orphan.take();
-            }
+        if driver.is_some() {
+            // All are woken, and the first to look takes over. Were it only one, and that one not
+            // polled for a while, the others would wait for it.
+            state.orphan = driver;
+            woken = state.waiters.take_wakers();
+        }
+        let mut last = None;
+        if state.callers == 0 {
+            // Closed under the same lock that counts those who join: nobody can come between,
+            // find the key still in the table, and wait for work that is gone.
+            last = state.orphan.take();
+            state.closed |= last.is_some();
         }
         drop(state);
         drop(waker);
-        // All are woken, and the first to look takes over. Were it only one, and that one not
-        // polled for a while, the others would wait for it.
         wake(woken);
-        drop(last);
+        last
     }
 
     /// Nothing panics while the lock is held.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<V, E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

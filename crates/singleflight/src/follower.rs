@@ -3,8 +3,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use crate::driver::Driver;
 use crate::error::Error;
-use crate::flight::{Driver, Flight, Look};
+use crate::flight::{Flight, Look};
 
 /// A caller that waits for the end of a flight: a future of its [`Outcome`].
 ///
@@ -20,7 +21,7 @@ pub struct Follower<V, E> {
     /// Where the flight keeps our waker.
     place: Option<usize>,
     /// The work, if it is for us to poll.
-    driver: Option<Driver>,
+    driver: Option<Driver<V, E>>,
 }
 
 /// How a flight ended, as one of its callers sees it.
@@ -39,10 +40,9 @@ impl<V, E> Follower<V, E> {
         Self { flight: Some(flight), place: None, driver: None }
     }
 
-    /// Makes this follower the one that polls the work.
-    pub(crate) fn driving(mut self, driver: Driver) -> Self {
-        self.driver = Some(driver);
-        self
+    /// Makes the follower of the caller that opened `flight` and polls the work itself.
+    pub(crate) fn driving(flight: Arc<Flight<V, E>>, driver: Driver<V, E>) -> Self {
+        Self { flight: Some(flight), place: None, driver: Some(driver) }
     }
 
     /// Returns whether more than one caller has asked for the result by now.
@@ -61,11 +61,15 @@ impl<V: Clone, E: Clone> Future for Follower<V, E> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         loop {
-            if let Some(driver) = &mut this.driver {
-                ready!(driver.as_mut().poll(context));
-                this.driver = None;
-            }
             let flight = this.flight.as_ref().expect("a follower is not polled after its end");
+            if let Some(driver) = &mut this.driver {
+                let alone = ready!(driver.poll(flight, context));
+                this.driver = None;
+                if let Some(outcome) = alone {
+                    this.flight = None;
+                    return Poll::Ready(outcome);
+                }
+            }
             match flight.look(&mut this.place, context.waker()) {
                 Look::Ended => return Poll::Ready(this.outcome()),
                 Look::Waiting => return Poll::Pending,
@@ -79,20 +83,23 @@ impl<V: Clone, E: Clone> Follower<V, E> {
     /// Takes the outcome of a flight that has ended.
     fn outcome(&mut self) -> Outcome<V, E> {
         let flight = self.flight.take().expect("only a follower that has a flight sees its end");
-        let shared = flight.is_shared();
-        let result = match Arc::try_unwrap(flight) {
+        let outcome = match Arc::try_unwrap(flight) {
             // Whoever lets go of the flight last need not clone.
-            Ok(last) => last.into_result(),
-            Err(flight) => flight.result().cloned(),
+            Ok(last) => last.into_outcome(),
+            Err(flight) => flight.outcome().cloned(),
         };
-        Outcome { result: result.expect("a flight that has ended has a result"), shared }
+        outcome.expect("a flight that has ended has an outcome")
     }
 }
 
 impl<V, E> Drop for Follower<V, E> {
     fn drop(&mut self) {
         if let Some(flight) = self.flight.take() {
-            flight.leave(self.place, self.driver.take());
+            // Work that panicked while it ended the flight is not handed on.
+            let driver = self.driver.take().filter(|_| flight.outcome().is_none());
+            if let Some(last) = flight.leave(self.place, driver) {
+                last.abandon(&flight);
+            }
         }
     }
 }

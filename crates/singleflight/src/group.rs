@@ -160,7 +160,7 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hash(key);
         let shard = self.shard(hash);
         if let Some(flight) = shard.join(hash, key) {
             return Role::Follower(Follower::new(flight));
@@ -180,8 +180,16 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hash(key);
         self.shard(hash).forget(hash, key)
+    }
+
+    /// Returns the hash of `key`, mixed by multiplying and folding, because a user's hasher may be
+    /// weak in the highest or the lowest bits, which choose the shard and the slot.
+    #[expect(clippy::cast_possible_truncation, reason = "each half of the product is wanted")]
+    fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
+        let product = u128::from(self.hasher.hash_one(key)) * 0x9E37_79B9_7F4A_7C15;
+        product as u64 ^ (product >> u64::BITS) as u64
     }
 
     /// The shard is chosen by the highest bits of the hash, since the table within it takes the

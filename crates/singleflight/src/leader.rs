@@ -1,10 +1,10 @@
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::thread;
 
+use crate::driver::{Driver, poll_caught};
 use crate::error::Error;
 use crate::flight::Flight;
 use crate::follower::Follower;
@@ -20,25 +20,26 @@ use crate::shard::Shard;
 pub struct Leader<K, V, E> {
     shard: Arc<Shard<K, V, E>>,
     hash: u64,
-    flight: Arc<Flight<V, E>>,
-    ended: bool,
+    /// `None` once the flight has ended, or is for a follower to end.
+    flight: Option<Arc<Flight<V, E>>>,
 }
 
 impl<K, V, E> Leader<K, V, E> {
     pub(crate) fn new(shard: Arc<Shard<K, V, E>>, hash: u64, flight: Arc<Flight<V, E>>) -> Self {
-        Self { shard, hash, flight, ended: false }
+        Self { shard, hash, flight: Some(flight) }
     }
 
     /// Returns a follower of this flight, for the caller that opened it to wait with.
     pub fn follow(&self) -> Follower<V, E> {
-        self.flight.follow();
-        Follower::new(Arc::clone(&self.flight))
+        let flight = Arc::clone(self.flight());
+        flight.follow();
+        Follower::new(flight)
     }
 
     /// Returns whether another caller has joined the flight by now.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        self.flight.is_shared()
+        self.flight().is_shared()
     }
 
     /// Ends the flight: the key leaves the table, then everybody who waits gets a clone of
@@ -54,28 +55,21 @@ impl<K, V, E> Leader<K, V, E> {
     /// Dropping this future drops the work and ends the flight with [`Error::Abandoned`].
     pub async fn run(self, work: impl Future<Output = Result<V, E>>) {
         let mut work = pin!(work);
-        let result = std::future::poll_fn(|context| {
-            // What a panic leaves behind is dropped and never polled again, so that nobody sees it.
-            match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
-                Ok(Poll::Pending) => Poll::Pending,
-                Ok(Poll::Ready(result)) => Poll::Ready(result.map_err(Error::Failed)),
-                Err(panic) => Poll::Ready(Err(Error::caught(&*panic))),
-            }
-        });
-        let result = result.await;
+        let result = poll_fn(|context| poll_caught(work.as_mut(), context)).await;
         self.end(result);
     }
 
-    /// Returns a follower that drives `work`, and hands it on to another one when it is dropped.
-    pub(crate) fn drive<W>(self, work: W) -> Follower<V, E>
+    /// Returns a follower that polls `work` itself.
+    pub(crate) fn drive<W>(mut self, work: W) -> Follower<V, E>
     where
         W: Future<Output = Result<V, E>> + Send + 'static,
         K: Send + 'static,
         V: Send + Sync + 'static,
         E: Send + Sync + 'static,
     {
-        let follower = self.follow();
-        follower.driving(Box::pin(self.run(work)))
+        let driver = Driver::new(work, Arc::clone(&self.shard) as _, self.hash);
+        let flight = self.flight.take().expect("the flight of a leader has not ended");
+        Follower::driving(flight, driver)
     }
 
     /// Ends the flight with `result`, whatever it is.
@@ -84,20 +78,19 @@ impl<K, V, E> Leader<K, V, E> {
     }
 
     fn end_once(&mut self, result: Result<V, Error<E>>) {
-        if self.ended {
-            return;
+        if let Some(flight) = self.flight.take() {
+            self.shard.end(self.hash, &flight, result);
         }
-        self.ended = true;
-        // First the key, then the result: who has seen the result and asks again must not find
-        // this flight. The key is dropped last, since its drop might panic.
-        let _key = self.shard.close(self.hash, &self.flight);
-        self.flight.end(result);
+    }
+
+    fn flight(&self) -> &Arc<Flight<V, E>> {
+        self.flight.as_ref().expect("the flight of a leader has not ended")
     }
 }
 
 impl<K, V, E> Drop for Leader<K, V, E> {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.flight.is_some() {
             self.end_once(Err(if thread::panicking() {
                 Error::Panicked("its leader was dropped by a panic".into())
             } else {

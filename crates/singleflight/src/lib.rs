@@ -44,6 +44,7 @@
 //! What is not promised: a result lives no longer than the last caller that waits for it. This is
 //! no cache; put one before it, and look into it once more in the work.
 
+mod driver;
 mod error;
 mod flight;
 mod follower;

@@ -1,7 +1,9 @@
 use std::borrow::Borrow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::error::Error;
 use crate::flight::Flight;
+use crate::follower::Outcome;
 use crate::table::Table;
 
 /// A part of a group's table behind a lock of its own.
@@ -14,7 +16,7 @@ pub(crate) struct Shard<K, V, E> {
 }
 
 /// An open flight under its key.
-pub(crate) struct Entry<K, V, E> {
+struct Entry<K, V, E> {
     key: K,
     flight: Arc<Flight<V, E>>,
 }
@@ -23,6 +25,23 @@ pub(crate) struct Entry<K, V, E> {
 pub(crate) enum Entered<V, E> {
     Opened(Arc<Flight<V, E>>),
     Joined(Arc<Flight<V, E>>),
+}
+
+/// Where a flight is entered, whatever its keys are.
+///
+/// Whoever drives a flight has to take its key out of the table in the end. A
+/// [`Follower`](crate::Follower) may have to, and does not know the type of the keys.
+pub(crate) trait Home<V, E>: Send + Sync {
+    /// Ends `flight` as [`Flight::end`] does, after its key has left the table.
+    fn end(&self, hash: u64, flight: &Arc<Flight<V, E>>, result: Result<V, Error<E>>);
+
+    /// Ends `flight` as [`Flight::end_driven`] does, after its key has left the table.
+    fn end_driven(
+        &self,
+        hash: u64,
+        flight: &Arc<Flight<V, E>>,
+        result: Result<V, Error<E>>,
+    ) -> Option<Outcome<V, E>>;
 }
 
 impl<K, V, E> Shard<K, V, E> {
@@ -44,14 +63,16 @@ impl<K, V, E> Shard<K, V, E> {
     {
         let flight = Arc::new(Flight::new());
         let mut table = self.lock();
-        let existing = table.find(hash, |entry| entry.key == key);
-        if let Some(entry) = existing.filter(|entry| entry.flight.join()) {
-            let joined = Entered::Joined(Arc::clone(&entry.flight));
-            drop(table); // Before the key, whose drop is the user's code.
-            return joined;
+        let mut closed = None;
+        if let Some(entry) = table.find(hash, |entry| entry.key == key) {
+            if entry.flight.join() {
+                let joined = Entered::Joined(Arc::clone(&entry.flight));
+                drop(table); // Before the key, whose drop is the user's code.
+                return joined;
+            }
+            // Its last caller has closed it and is about to remove it.
+            closed = table.remove(hash, |entry| entry.key == key);
         }
-        // What is found here was closed by its last caller, who is about to remove it.
-        let closed = table.remove(hash, |entry| entry.key == key);
         table.insert(hash, Entry { key, flight: Arc::clone(&flight) });
         drop(table);
         drop(closed);
@@ -68,10 +89,19 @@ impl<K, V, E> Shard<K, V, E> {
         removed.is_some()
     }
 
-    /// Removes `flight` unless it was forgotten, and returns its key, to be dropped without the
-    /// lock. A newer flight under the same key stays.
-    pub(crate) fn close(&self, hash: u64, flight: &Arc<Flight<V, E>>) -> Option<Entry<K, V, E>> {
-        self.lock().remove(hash, |entry| Arc::ptr_eq(&entry.flight, flight))
+    /// Ends `flight`: the key leaves the table, then everybody who waits is woken, so that whoever
+    /// has seen the outcome and asks again does not find this flight.
+    pub(crate) fn end(&self, hash: u64, flight: &Arc<Flight<V, E>>, result: Result<V, Error<E>>) {
+        let _key = self.close(hash, flight);
+        flight.end(result);
+    }
+
+    /// Removes `flight` unless it was forgotten; a newer flight under the same key stays.
+    ///
+    /// Returns the key, to be dropped last: its drop is the user's code, and may panic.
+    fn close(&self, hash: u64, flight: &Arc<Flight<V, E>>) -> Option<K> {
+        let entry = self.lock().remove(hash, |entry| Arc::ptr_eq(&entry.flight, flight));
+        entry.map(|entry| entry.key)
     }
 
     /// Returns the number of open flights.
@@ -82,6 +112,22 @@ impl<K, V, E> Shard<K, V, E> {
     /// A key's `Eq` may panic under the lock, which leaves the table as it was.
     fn lock(&self) -> MutexGuard<'_, Table<Entry<K, V, E>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Send, V: Send + Sync, E: Send + Sync> Home<V, E> for Shard<K, V, E> {
+    fn end(&self, hash: u64, flight: &Arc<Flight<V, E>>, result: Result<V, Error<E>>) {
+        self.end(hash, flight, result);
+    }
+
+    fn end_driven(
+        &self,
+        hash: u64,
+        flight: &Arc<Flight<V, E>>,
+        result: Result<V, Error<E>>,
+    ) -> Option<Outcome<V, E>> {
+        let _key = self.close(hash, flight);
+        flight.end_driven(result)
     }
 }
 
