@@ -1,11 +1,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use crate::error::Error;
-use crate::flight::Flight;
-use crate::follower::Outcome;
+use crate::flight::{Ended, Flight};
 use crate::shard::Home;
 
 /// The work of a flight that its callers poll themselves, in a form that passes from one to the
@@ -24,15 +23,14 @@ impl<V, E> Driver<V, E> {
         Self { work: Box::pin(work), home, hash }
     }
 
-    /// Polls the work, and ends `flight` when it is ready. The outcome is handed back if nobody
-    /// else waits for it.
-    pub(crate) fn poll(
-        &mut self,
-        flight: &Arc<Flight<V, E>>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Outcome<V, E>>> {
-        let result = ready!(poll_caught(self.work.as_mut(), context));
-        Poll::Ready(self.home.end_driven(self.hash, flight, result))
+    /// Polls the work, whose panic is an error.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<V, Error<E>>> {
+        poll_caught(self.work.as_mut(), context)
+    }
+
+    /// Drops the work, and ends `flight` with what came of it.
+    pub(crate) fn end(self, flight: Arc<Flight<V, E>>, result: Result<V, Error<E>>) -> Ended<V, E> {
+        self.home.end_driven(self.hash, flight, result)
     }
 
     /// Frees the key of a flight that nobody waits for any more, and drops the work.

@@ -1,6 +1,6 @@
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use crate::driver::Driver;
@@ -39,6 +39,14 @@ pub(crate) enum Look<V, E> {
     TakeOver(Driver<V, E>),
 }
 
+/// Where the outcome of a driven flight is.
+pub(crate) enum Ended<V, E> {
+    /// Here: nobody else can ask for it.
+    Alone(Outcome<V, E>),
+    /// In the flight, for all its callers.
+    Shared(Arc<Flight<V, E>>),
+}
+
 impl<V, E> Flight<V, E> {
     /// Returns an open flight with one caller.
     pub(crate) fn new() -> Self {
@@ -72,41 +80,46 @@ impl<V, E> Flight<V, E> {
         self.lock().shared
     }
 
-    /// Returns the outcome, if the flight has ended.
-    pub(crate) fn outcome(&self) -> Option<&Outcome<V, E>> {
-        self.outcome.get()
-    }
-
-    /// Moves the outcome out of a flight that nobody else holds.
-    pub(crate) fn into_outcome(self) -> Option<Outcome<V, E>> {
-        self.outcome.into_inner()
-    }
-
     /// Ends the flight and wakes everybody who waits for it. The key has left the table before.
     pub(crate) fn end(&self, result: Result<V, Error<E>>) {
-        self.publish(self.lock(), result);
-    }
-
-    /// Ends the flight for the caller that drives it, and hands the outcome back if that caller
-    /// is the only one: then there is no need to keep it here and to clone it.
-    pub(crate) fn end_driven(&self, result: Result<V, Error<E>>) -> Option<Outcome<V, E>> {
         let mut state = self.lock();
-        if state.callers == 1 {
-            state.closed = true;
-            return Some(Outcome { result, shared: state.shared });
-        }
-        self.publish(state, result);
-        None
-    }
-
-    fn publish(&self, mut state: MutexGuard<'_, State<V, E>>, result: Result<V, Error<E>>) {
         state.closed = true;
         let waiters = mem::take(&mut state.waiters);
         let outcome = Outcome { result, shared: state.shared };
-        // A flight has one leader, and it ends it once: nothing is replaced and dropped here.
+        // A flight is ended once: nothing is replaced, and so dropped, under the lock.
         let _ = self.outcome.set(outcome);
         drop(state);
         wake(waiters.slots.into_iter().flatten());
+    }
+
+    /// Ends the flight for the caller that drove it. If that caller is the only one, there is no
+    /// need to keep the outcome in the flight and to clone it.
+    pub(crate) fn end_driven(flight: Arc<Self>, result: Result<V, Error<E>>) -> Ended<V, E> {
+        // The table has let go of the flight, so that from here on nobody can come to hold it.
+        match Arc::try_unwrap(flight) {
+            Ok(alone) => {
+                let state = alone.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+                Ended::Alone(Outcome { result, shared: state.shared })
+            }
+            Err(flight) => {
+                flight.end(result);
+                Ended::Shared(flight)
+            }
+        }
+    }
+
+    /// Returns the outcome of a flight that has ended, to one of its callers. Whoever lets go of the
+    /// flight last need not clone.
+    pub(crate) fn into_outcome(self: Arc<Self>) -> Outcome<V, E>
+    where
+        V: Clone,
+        E: Clone,
+    {
+        let outcome = match Arc::try_unwrap(self) {
+            Ok(last) => last.outcome.into_inner(),
+            Err(flight) => flight.outcome.get().cloned(),
+        };
+        outcome.expect("a flight that has ended has an outcome")
     }
 
     /// Looks what a follower has to do; `waker` is kept for it at `place`.

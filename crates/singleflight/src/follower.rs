@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::flight::{Flight, Look};
+use crate::flight::{Ended, Flight, Look};
 
 /// A caller that waits for the end of a flight: a future of its [`Outcome`].
 ///
@@ -61,15 +61,11 @@ impl<V: Clone, E: Clone> Future for Follower<V, E> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         loop {
-            let flight = this.flight.as_ref().expect("a follower is not polled after its end");
             if let Some(driver) = &mut this.driver {
-                let alone = ready!(driver.poll(flight, context));
-                this.driver = None;
-                if let Some(outcome) = alone {
-                    this.flight = None;
-                    return Poll::Ready(outcome);
-                }
+                let result = ready!(driver.poll(context));
+                return Poll::Ready(this.end(result));
             }
+            let flight = this.flight.as_ref().expect(POLLED_AGAIN);
             match flight.look(&mut this.place, context.waker()) {
                 Look::Ended => return Poll::Ready(this.outcome()),
                 Look::Waiting => return Poll::Pending,
@@ -79,27 +75,32 @@ impl<V: Clone, E: Clone> Future for Follower<V, E> {
     }
 }
 
+/// Why a follower has no flight any more.
+const POLLED_AGAIN: &str = "a follower must not be polled after it returned its outcome";
+
 impl<V: Clone, E: Clone> Follower<V, E> {
-    /// Takes the outcome of a flight that has ended.
+    /// Ends the flight that this follower drives.
+    fn end(&mut self, result: Result<V, Error<E>>) -> Outcome<V, E> {
+        let flight = self.flight.take().expect(POLLED_AGAIN);
+        let driver = self.driver.take().expect("only a follower that drives ends a flight");
+        match driver.end(flight, result) {
+            Ended::Alone(outcome) => outcome,
+            Ended::Shared(flight) => flight.into_outcome(),
+        }
+    }
+
+    /// Returns the outcome of a flight that has ended.
     fn outcome(&mut self) -> Outcome<V, E> {
-        let flight = self.flight.take().expect("only a follower that has a flight sees its end");
-        let outcome = match Arc::try_unwrap(flight) {
-            // Whoever lets go of the flight last need not clone.
-            Ok(last) => last.into_outcome(),
-            Err(flight) => flight.outcome().cloned(),
-        };
-        outcome.expect("a flight that has ended has an outcome")
+        self.flight.take().expect(POLLED_AGAIN).into_outcome()
     }
 }
 
 impl<V, E> Drop for Follower<V, E> {
     fn drop(&mut self) {
-        if let Some(flight) = self.flight.take() {
-            // Work that panicked while it ended the flight is not handed on.
-            let driver = self.driver.take().filter(|_| flight.outcome().is_none());
-            if let Some(last) = flight.leave(self.place, driver) {
-                last.abandon(&flight);
-            }
+        if let Some(flight) = self.flight.take()
+            && let Some(last) = flight.leave(self.place, self.driver.take())
+        {
+            last.abandon(&flight);
         }
     }
 }

@@ -1,9 +1,10 @@
 use std::borrow::Borrow;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hash};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::driver::Driver;
 use crate::error::Error;
 use crate::follower::{Follower, Outcome};
 use crate::leader::Leader;
@@ -12,11 +13,17 @@ use crate::shard::{Entered, Shard};
 /// The table is split so that threads with different keys seldom meet at one lock. A power of two.
 const SHARDS: usize = 32;
 
+/// How a [`Group`] hashes keys unless told otherwise: `foldhash`, seeded at random.
+///
+/// It costs a third of what the standard library's hasher does, and an adversary who could make
+/// keys collide would gain little: the table holds no more keys than there are calls under way.
+pub type DefaultHashBuilder = foldhash::fast::RandomState;
+
 /// A table of flights: at most one open flight for each key.
 ///
 /// A clone is a handle to the same table. `V` is what the work results in and `E` how it fails;
 /// both are cloned for every caller, so use an [`Arc`] where a clone is dear. `S` hashes the keys.
-pub struct Group<K, V, E, S = RandomState> {
+pub struct Group<K, V, E, S = DefaultHashBuilder> {
     shards: Arc<[Arc<Shard<K, V, E>>]>,
     hasher: S,
 }
@@ -32,10 +39,10 @@ pub enum Role<K, V, E> {
 }
 
 impl<K, V, E> Group<K, V, E> {
-    /// Returns an empty group with the standard library's hasher.
+    /// Returns an empty group, whose hasher is seeded at random.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_hasher(RandomState::new())
+        Self::with_hasher(DefaultHashBuilder::default())
     }
 }
 
@@ -114,18 +121,33 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
         V: Clone + Send + Sync + 'static,
         E: Clone + Send + Sync + 'static,
     {
-        let follower = match self.join(key) {
-            Role::Follower(follower) => follower,
-            Role::Leader(leader) => match catch_unwind(AssertUnwindSafe(f)) {
-                Ok(work) => leader.drive(work),
+        self.follow(key, f).await
+    }
+
+    /// Joins the flight of `key`, or opens one that the caller drives.
+    fn follow<Q, F, Fut>(&self, key: &Q, f: F) -> Follower<V, E>
+    where
+        K: Borrow<Q> + Send + 'static,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        V: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        let hash = self.hash(key);
+        let shard = self.shard(hash);
+        match shard.enter(hash, key) {
+            Entered::Joined(flight) => Follower::new(flight),
+            Entered::Opened(flight) => match catch_unwind(AssertUnwindSafe(f)) {
+                Ok(work) => {
+                    Follower::driving(flight, Driver::new(work, Arc::clone(shard) as _, hash))
+                }
                 Err(panic) => {
-                    let follower = leader.follow();
-                    leader.end(Err(Error::caught(&*panic)));
-                    follower
+                    shard.end(hash, &flight, Err(Error::caught(&*panic)));
+                    Follower::new(flight)
                 }
             },
-        };
-        follower.await
+        }
     }
 
     /// Joins the flight of `key`, or opens one and makes the caller its leader.
@@ -162,12 +184,7 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
     {
         let hash = self.hash(key);
         let shard = self.shard(hash);
-        if let Some(flight) = shard.join(hash, key) {
-            return Role::Follower(Follower::new(flight));
-        }
-        // The key is cloned between two looks at the table, not under its lock: a clone is the
-        // user's code. Another thread may have opened the flight meanwhile.
-        match shard.enter(hash, key.to_owned()) {
+        match shard.enter(hash, key) {
             Entered::Opened(flight) => Role::Leader(Leader::new(Arc::clone(shard), hash, flight)),
             Entered::Joined(flight) => Role::Follower(Follower::new(flight)),
         }

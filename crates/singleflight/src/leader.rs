@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 
-use crate::driver::{Driver, poll_caught};
+use crate::driver::poll_caught;
 use crate::error::Error;
 use crate::flight::Flight;
 use crate::follower::Follower;
@@ -20,7 +20,7 @@ use crate::shard::Shard;
 pub struct Leader<K, V, E> {
     shard: Arc<Shard<K, V, E>>,
     hash: u64,
-    /// `None` once the flight has ended, or is for a follower to end.
+    /// `None` once the flight has ended.
     flight: Option<Arc<Flight<V, E>>>,
 }
 
@@ -59,21 +59,8 @@ impl<K, V, E> Leader<K, V, E> {
         self.end(result);
     }
 
-    /// Returns a follower that polls `work` itself.
-    pub(crate) fn drive<W>(mut self, work: W) -> Follower<V, E>
-    where
-        W: Future<Output = Result<V, E>> + Send + 'static,
-        K: Send + 'static,
-        V: Send + Sync + 'static,
-        E: Send + Sync + 'static,
-    {
-        let driver = Driver::new(work, Arc::clone(&self.shard) as _, self.hash);
-        let flight = self.flight.take().expect("the flight of a leader has not ended");
-        Follower::driving(flight, driver)
-    }
-
     /// Ends the flight with `result`, whatever it is.
-    pub(crate) fn end(mut self, result: Result<V, Error<E>>) {
+    fn end(mut self, result: Result<V, Error<E>>) {
         self.end_once(result);
     }
 

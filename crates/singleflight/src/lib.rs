@@ -55,7 +55,7 @@ mod table;
 
 pub use crate::error::Error;
 pub use crate::follower::{Follower, Outcome};
-pub use crate::group::{Group, Role};
+pub use crate::group::{DefaultHashBuilder, Group, Role};
 pub use crate::leader::Leader;
 
 #[cfg(doctest)]

@@ -1,9 +1,9 @@
 use std::borrow::Borrow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
-use crate::flight::Flight;
-use crate::follower::Outcome;
+use crate::flight::{Ended, Flight};
 use crate::table::Table;
 
 /// A part of a group's table behind a lock of its own.
@@ -12,6 +12,9 @@ use crate::table::Table;
 /// neighbouring shards, and the reference count in front of this one, do not slow each other.
 #[repr(align(128))]
 pub(crate) struct Shard<K, V, E> {
+    /// How many flights are open: a hint that spares a lock when there are none. Written under the
+    /// lock, read without.
+    open: AtomicUsize,
     table: Mutex<Table<Entry<K, V, E>>>,
 }
 
@@ -39,25 +42,44 @@ pub(crate) trait Home<V, E>: Send + Sync {
     fn end_driven(
         &self,
         hash: u64,
-        flight: &Arc<Flight<V, E>>,
+        flight: Arc<Flight<V, E>>,
         result: Result<V, Error<E>>,
-    ) -> Option<Outcome<V, E>>;
+    ) -> Ended<V, E>;
 }
 
 impl<K, V, E> Shard<K, V, E> {
+    /// Joins the flight of `key`, or opens one.
+    ///
+    /// The key is cloned between two looks at the table and not under its lock, since a clone is
+    /// the user's code. Another thread may open the flight meanwhile.
+    pub(crate) fn enter<Q>(&self, hash: u64, key: &Q) -> Entered<V, E>
+    where
+        K: Borrow<Q> + Eq,
+        Q: Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        match self.join(hash, key) {
+            Some(flight) => Entered::Joined(flight),
+            None => self.open(hash, key.to_owned()),
+        }
+    }
+
     /// Returns the flight of `key`, joined, if one is open.
-    pub(crate) fn join<Q>(&self, hash: u64, key: &Q) -> Option<Arc<Flight<V, E>>>
+    fn join<Q>(&self, hash: u64, key: &Q) -> Option<Arc<Flight<V, E>>>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
+        // Relaxed: a flight that was opened before this call, as the caller can know, is seen.
+        if self.open.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
         let table = self.lock();
         let entry = table.find(hash, |entry| entry.key.borrow() == key)?;
         entry.flight.join().then(|| Arc::clone(&entry.flight))
     }
 
     /// Opens a flight under `key`, or joins the one that is open.
-    pub(crate) fn enter(&self, hash: u64, key: K) -> Entered<V, E>
+    fn open(&self, hash: u64, key: K) -> Entered<V, E>
     where
         K: Eq,
     {
@@ -74,6 +96,7 @@ impl<K, V, E> Shard<K, V, E> {
             closed = table.remove(hash, |entry| entry.key == key);
         }
         table.insert(hash, Entry { key, flight: Arc::clone(&flight) });
+        self.open.store(table.len(), Ordering::Relaxed);
         drop(table);
         drop(closed);
         Entered::Opened(flight)
@@ -85,8 +108,7 @@ impl<K, V, E> Shard<K, V, E> {
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        let removed = self.lock().remove(hash, |entry| entry.key.borrow() == key);
-        removed.is_some()
+        self.remove(hash, |entry| entry.key.borrow() == key).is_some()
     }
 
     /// Ends `flight`: the key leaves the table, then everybody who waits is woken, so that whoever
@@ -100,8 +122,16 @@ impl<K, V, E> Shard<K, V, E> {
     ///
     /// Returns the key, to be dropped last: its drop is the user's code, and may panic.
     fn close(&self, hash: u64, flight: &Arc<Flight<V, E>>) -> Option<K> {
-        let entry = self.lock().remove(hash, |entry| Arc::ptr_eq(&entry.flight, flight));
+        let entry = self.remove(hash, |entry| Arc::ptr_eq(&entry.flight, flight));
         entry.map(|entry| entry.key)
+    }
+
+    /// Removes the entry that `eq` accepts, and returns it to be dropped without the lock.
+    fn remove(&self, hash: u64, eq: impl FnMut(&Entry<K, V, E>) -> bool) -> Option<Entry<K, V, E>> {
+        let mut table = self.lock();
+        let entry = table.remove(hash, eq);
+        self.open.store(table.len(), Ordering::Relaxed);
+        entry
     }
 
     /// Returns the number of open flights.
@@ -123,16 +153,16 @@ impl<K: Send, V: Send + Sync, E: Send + Sync> Home<V, E> for Shard<K, V, E> {
     fn end_driven(
         &self,
         hash: u64,
-        flight: &Arc<Flight<V, E>>,
+        flight: Arc<Flight<V, E>>,
         result: Result<V, Error<E>>,
-    ) -> Option<Outcome<V, E>> {
-        let _key = self.close(hash, flight);
-        flight.end_driven(result)
+    ) -> Ended<V, E> {
+        let _key = self.close(hash, &flight);
+        Flight::end_driven(flight, result)
     }
 }
 
 impl<K, V, E> Default for Shard<K, V, E> {
     fn default() -> Self {
-        Self { table: Mutex::new(Table::new()) }
+        Self { open: AtomicUsize::new(0), table: Mutex::new(Table::new()) }
     }
 }
