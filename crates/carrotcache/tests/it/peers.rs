@@ -120,7 +120,9 @@ async fn concurrent_gets_of_anothers_key_ask_the_owner_once() {
 async fn a_peers_time_left_bounds_its_wait_but_not_the_load() {
     let mesh = Mesh::new(vec![Source::gated()], |_, _| 0, |builder| builder);
     let request = PeerRequest::new("numbers", "Tom").with_time_left(Duration::from_millis(20));
+    let started = tokio::time::Instant::now();
     let error = mesh.nodes[0].answer(request).await.unwrap_err();
+    assert_eq!(started.elapsed(), Duration::from_millis(20));
     assert_eq!(error.to_string(), "no answer within 20ms");
     assert!(!error.is_verdict());
     mesh.sources[0].release(1);
