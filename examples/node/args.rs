@@ -1,0 +1,48 @@
+//! The command line of `node`.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+/// One node of a cluster that caches the tables of a database.
+///
+/// Each table NAME(key TEXT PRIMARY KEY, value BLOB) is a group NAME.
+#[derive(Parser)]
+#[command(name = "node")]
+pub(crate) struct Args {
+    /// This node's base URL; it listens there for its peers
+    #[arg(long, value_name = "URL")]
+    pub(crate) addr: String,
+
+    /// Base URLs of all nodes, this one among them, separated by commas
+    #[arg(long, value_name = "URLS", value_delimiter = ',', required = true)]
+    pub(crate) peers: Vec<String>,
+
+    /// Where to listen for those who ask: GET /api?key=Tom&group=scores, /stats, /healthz
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) api: String,
+
+    /// The database; a file that is not there is created with the groups `scores` and `unicode`
+    #[arg(long, value_name = "sqlite:FILE")]
+    pub(crate) db: String,
+
+    /// How much each group may hold, its bookkeeping included
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    pub(crate) max_bytes: ByteSize,
+
+    /// Sleep this long before each query, as a slow database would
+    #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = humantime::parse_duration)]
+    pub(crate) slow_db: Duration,
+
+    /// What to log to standard error: a level, or `target=level` separated by commas
+    #[arg(long, value_name = "FILTER", default_value = "info", value_parser = filter)]
+    pub(crate) log: EnvFilter,
+}
+
+// Clap would take the conversion that cannot fail, which leaves out what it does not understand.
+fn filter(text: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(text)
+}

@@ -1,0 +1,127 @@
+//! A node of a cluster: a cache over the tables of a database, with an HTTP interface to try it.
+//!
+//! ```text
+//! cargo run --release --example node -- --addr http://127.0.0.1:8001 \
+//!     --peers http://127.0.0.1:8001,http://127.0.0.1:8002 \
+//!     --api 127.0.0.1:9999 --db sqlite:carrots.db
+//! curl '127.0.0.1:9999/api?key=Tom'
+//! ```
+//!
+//! `cargo xtask cluster` starts three of them and shows what they do. It exits with 2 if it cannot
+//! start, and with 0 after SIGTERM or Ctrl-C, once what was in flight is answered.
+
+mod api;
+mod args;
+mod db;
+mod parameters;
+mod seed;
+mod shutdown;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use axum::http::Uri;
+use carrotcache::{HttpPool, Loader, Node};
+use clap::Parser;
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::Args;
+use crate::db::Database;
+use crate::shutdown::Shutdown;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut args = Args::parse();
+    start_log(std::mem::take(&mut args.log));
+    let server = match Server::start(&args).await {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    match server.run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_log(filter: EnvFilter) {
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_ansi(std::io::stderr().is_terminal()).init();
+}
+
+/// A node that has everything it needs and listens, but does not answer yet.
+struct Server {
+    pool: HttpPool,
+    node: Node,
+    database: Database,
+    peer_listener: TcpListener,
+    api_listener: TcpListener,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    /// Checks the arguments and acquires what may be refused: signals, database, ports.
+    async fn start(args: &Args) -> Result<Self> {
+        let shutdown = Shutdown::on_signal()?;
+        let pool = HttpPool::builder(args.addr.as_str()).build().context("--addr")?;
+        pool.set_peers(&args.peers).context("--peers")?;
+        let database = Database::open(&args.db, args.slow_db).await?;
+
+        let node = Node::builder().peers(pool.clone()).build();
+        for table in database.tables().await? {
+            let group = node.group(&table).max_bytes(args.max_bytes.as_u64());
+            group.loader(loader(&database, &table)).build()?;
+        }
+
+        let peer_listener = listen(&address_of(&args.addr)?).await?;
+        let api_listener = listen(&args.api).await?;
+        Ok(Self { pool, node, database, peer_listener, api_listener, shutdown })
+    }
+
+    /// Serves until a signal comes, then finishes what is in flight.
+    async fn run(self) -> Result<()> {
+        self.announce()?;
+        let stop = self.shutdown;
+        let peers = self.pool.serve(self.peer_listener, self.node.clone(), stop.requested());
+        let api = axum::serve(self.api_listener, api::routes(self.node, self.database))
+            .with_graceful_shutdown(stop.requested());
+        let both = async { tokio::try_join!(async { Ok(peers.await?) }, async { Ok(api.await?) }) };
+        stop.limit(both).await
+    }
+
+    /// Tells on standard output where the node listens, for people and for programs that start it.
+    fn announce(&self) -> Result<()> {
+        let groups = self.node.groups();
+        let names: Vec<_> = groups.iter().map(carrotcache::Group::name).collect();
+        let (own, api) = (self.pool.base_url(), self.api_listener.local_addr()?);
+        println!("node {own} ready: api http://{api}, groups {}", names.join(", "));
+        Ok(())
+    }
+}
+
+/// Returns the loader of the group of `table`: one query.
+fn loader(database: &Database, table: &str) -> impl Loader + use<> {
+    let (database, table) = (database.clone(), Arc::<str>::from(table));
+    move |key: String| {
+        let (database, table) = (database.clone(), Arc::clone(&table));
+        async move { database.query(&table, &key).await }
+    }
+}
+
+/// Returns the `host:port` of a base URL that the pool has accepted.
+fn address_of(url: &str) -> Result<String> {
+    let url: Uri = url.parse()?;
+    Ok(format!("{}:{}", url.host().unwrap_or_default(), url.port_u16().unwrap_or(80)))
+}
+
+async fn listen(address: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}

@@ -1,0 +1,10 @@
+//! The examples, tested: parts of `node` by themselves, and `node` as processes.
+
+#[path = "../../node/db.rs"]
+mod db;
+#[path = "../../node/parameters.rs"]
+mod parameters;
+#[path = "../../node/seed.rs"]
+mod seed;
+
+mod database;
