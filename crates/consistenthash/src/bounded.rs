@@ -47,12 +47,12 @@ impl Ring {
         factor: f64,
     ) -> Option<usize> {
         // A node without weight gets nothing, so what it still carries is no part of the whole.
-        let weighted = || (0..self.len()).filter(|&index| self.weight(index) > 0);
+        let weighted = || (0..self.len()).filter(|&index| self.nodes().weight(index) > 0);
         let load: u64 = weighted().map(&load_of).fold(1, u64::saturating_add);
-        let weight: u64 = weighted().map(|index| u64::from(self.weight(index))).sum();
+        let weight: u64 = weighted().map(|index| u64::from(self.nodes().weight(index))).sum();
         let per_weight = factor.max(1.0) * load as f64 / weight as f64;
         let has_room = |&index: &usize| {
-            (load_of(index) as f64) < (per_weight * f64::from(self.weight(index))).ceil()
+            (load_of(index) as f64) < (per_weight * f64::from(self.nodes().weight(index))).ceil()
         };
         // The capacities sum up to more than the loads, so somebody has room, unless rounding
         // loads beyond 2⁵³ hides it. Then the owner takes the key.

@@ -1,10 +1,9 @@
 //! Says what is on a ring before it is built.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use crate::ring::{Node, Ring};
-use crate::{RingError, Scheme};
+use crate::nodes::Nodes;
+use crate::{Ring, RingError, Scheme};
 
 /// Says what is on a ring before it is built; from [`Ring::builder`].
 ///
@@ -25,7 +24,7 @@ use crate::{RingError, Scheme};
 pub struct RingBuilder {
     scheme: Scheme,
     points_per_node: Option<u32>,
-    nodes: Vec<Node>,
+    nodes: Nodes,
 }
 
 impl RingBuilder {
@@ -51,14 +50,14 @@ impl RingBuilder {
 
     /// Adds nodes of weight 1, in order.
     pub fn nodes(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.nodes.extend(labels.into_iter().map(|label| Node::new(label.into(), 1)));
+        labels.into_iter().for_each(|label| self.nodes.push(label.into().into(), 1));
         self
     }
 
     /// Adds a node with `weight` times the points, and so about `weight` times the keys, of a
     /// node of weight 1. A node of weight 0 is on the ring but owns nothing.
     pub fn weighted_node(mut self, label: impl Into<String>, weight: u32) -> Self {
-        self.nodes.push(Node::new(label.into(), weight));
+        self.nodes.push(label.into().into(), weight);
         self
     }
 
@@ -76,9 +75,10 @@ impl RingBuilder {
         if points_per_node == 0 {
             return Err(RingError::NoPoints);
         }
-        let mut seen = HashSet::with_capacity(self.nodes.len());
-        if let Some(node) = self.nodes.iter().find(|node| !seen.insert(Arc::clone(&node.label))) {
-            return Err(RingError::DuplicateLabel { label: node.label.to_string() });
+        let labels = self.nodes.labels();
+        let mut seen = HashSet::with_capacity(labels.len());
+        if let Some(label) = labels.iter().find(|label| !seen.insert(&***label)) {
+            return Err(RingError::DuplicateLabel { label: label.to_string() });
         }
         Ring::place(self.scheme, points_per_node, self.nodes)
     }

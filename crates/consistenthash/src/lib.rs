@@ -41,10 +41,12 @@
 
 mod bounded;
 mod builder;
+mod columns;
 mod diff;
 mod error;
 mod fingerprint;
 mod md5;
+mod nodes;
 mod placer;
 mod ring;
 mod scheme;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::placer::Placer;
-use crate::table::{MAX_NODES, MAX_POINTS, Point, Table};
+use crate::nodes::Nodes;
+use crate::table::Table;
 use crate::{RingBuilder, RingError, Scheme, Successors};
 
 /// Nodes on a circle, each owning the keys that fall in its arcs.
@@ -33,15 +33,8 @@ pub struct Ring {
 struct Shared {
     scheme: Scheme,
     points_per_node: u32,
-    nodes: Vec<Node>,
+    nodes: Nodes,
     table: Table,
-}
-
-/// A node before it is placed.
-#[derive(Debug, Clone)]
-pub(crate) struct Node {
-    pub(crate) label: Arc<str>,
-    weight: u32,
 }
 
 impl Ring {
@@ -97,26 +90,26 @@ impl Ring {
     /// Returns the labels in the order in which they were given.
     #[must_use]
     pub fn labels(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
-        self.shared.nodes.iter().map(|node| &*node.label)
+        self.shared.nodes.labels().iter().map(|label| &**label)
     }
 
     /// Returns the label of the node with the index `index` in [`labels`](Self::labels), or
     /// `None` if there is none.
     #[must_use]
     pub fn label(&self, index: usize) -> Option<&str> {
-        self.shared.nodes.get(index).map(|node| &*node.label)
+        self.shared.nodes.labels().get(index).map(|label| &**label)
     }
 
     /// Returns the number of nodes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.nodes.len()
+        self.shared.nodes.labels().len()
     }
 
     /// Returns whether the ring has no nodes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.shared.nodes.is_empty()
+        self.shared.nodes.labels().is_empty()
     }
 
     /// Returns the scheme that places keys and points.
@@ -153,16 +146,16 @@ impl Ring {
         label: impl Into<String>,
         weight: u32,
     ) -> Result<Self, RingError> {
-        let node = Node::new(label.into(), weight);
-        if self.index_of(&node.label).is_some() {
-            return Err(RingError::DuplicateLabel { label: node.label.to_string() });
+        let label = label.into();
+        if self.index_of(&label).is_some() {
+            return Err(RingError::DuplicateLabel { label });
         }
+        let Shared { scheme, points_per_node, table, .. } = &*self.shared;
         let mut nodes = self.shared.nodes.clone();
-        nodes.push(node);
-        let points_per_node = self.shared.points_per_node;
-        check_size(points_per_node, &nodes)?;
-        let added = points_of(&self.shared.scheme, points_per_node, &nodes, self.len());
-        Ok(self.replaced(nodes, self.shared.table.with(added)))
+        nodes.push(label.into(), weight);
+        nodes.check_size(*points_per_node)?;
+        let added = nodes.points(scheme, *points_per_node, self.len());
+        Ok(self.replaced(nodes, table.with(&added)))
     }
 
     /// Returns this ring without one of its nodes, whose keys go to their next successors.
@@ -198,10 +191,10 @@ impl Ring {
     pub(crate) fn place(
         scheme: Scheme,
         points_per_node: u32,
-        nodes: Vec<Node>,
+        nodes: Nodes,
     ) -> Result<Self, RingError> {
-        check_size(points_per_node, &nodes)?;
-        let table = Table::new(&points_of(&scheme, points_per_node, &nodes, 0));
+        nodes.check_size(points_per_node)?;
+        let table = Table::new(&nodes.points(&scheme, points_per_node, 0));
         Ok(Self { shared: Arc::new(Shared { scheme, points_per_node, nodes, table }) })
     }
 
@@ -209,16 +202,15 @@ impl Ring {
         &self.shared.table
     }
 
-    /// Returns the weight of the node with the index `index`, which must be below `len()`.
-    pub(crate) fn weight(&self, index: usize) -> u32 {
-        self.shared.nodes[index].weight
+    pub(crate) fn nodes(&self) -> &Nodes {
+        &self.shared.nodes
     }
 
     fn index_of(&self, label: &str) -> Option<usize> {
         self.labels().position(|other| other == label)
     }
 
-    fn replaced(&self, nodes: Vec<Node>, table: Table) -> Self {
+    fn replaced(&self, nodes: Nodes, table: Table) -> Self {
         let Shared { scheme, points_per_node, .. } = &*self.shared;
         let (scheme, points_per_node) = (scheme.clone(), *points_per_node);
         Self { shared: Arc::new(Shared { scheme, points_per_node, nodes, table }) }
@@ -233,40 +225,4 @@ impl fmt::Debug for Ring {
             .field("nodes", &self.shared.nodes)
             .finish_non_exhaustive()
     }
-}
-
-impl Node {
-    pub(crate) fn new(label: String, weight: u32) -> Self {
-        Self { label: label.into(), weight }
-    }
-
-    /// The number of points that the node has.
-    fn points(&self, points_per_node: u32) -> u64 {
-        u64::from(points_per_node) * u64::from(self.weight)
-    }
-}
-
-/// Refuses more nodes or points than a table can index.
-fn check_size(points_per_node: u32, nodes: &[Node]) -> Result<(), RingError> {
-    if nodes.len() > MAX_NODES {
-        return Err(RingError::TooManyNodes { nodes: nodes.len(), max: MAX_NODES });
-    }
-    let counts = nodes.iter().map(|node| node.points(points_per_node));
-    let points = counts.fold(0, u64::saturating_add);
-    if points > MAX_POINTS {
-        return Err(RingError::TooManyPoints { points, max: MAX_POINTS });
-    }
-    Ok(())
-}
-
-/// Returns the points of `nodes` from the one with index `first` on.
-fn points_of(scheme: &Scheme, points_per_node: u32, nodes: &[Node], first: usize) -> Vec<Point> {
-    let count = |node: &Node| u32::try_from(node.points(points_per_node)).unwrap_or(u32::MAX);
-    let total: usize = nodes[first..].iter().map(|node| count(node) as usize).sum();
-    let mut points = Vec::with_capacity(total);
-    let mut placer = Placer::new(scheme);
-    for (owner, node) in (0..).zip(nodes).skip(first) {
-        placer.place(&node.label, count(node), |position| points.push(Point { position, owner }));
-    }
-    points
 }

@@ -1,7 +1,9 @@
 //! The sorted points and the index that finds the right one within two cache lines.
 
+use crate::columns::{Columns, sort};
+
 /// How many points a lookup compares at once: as many as two vector instructions take.
-const WINDOW: usize = 8;
+pub(crate) const WINDOW: usize = 8;
 
 /// The largest number of points, so that every index fits in a `u32` beside the padding.
 pub(crate) const MAX_POINTS: u64 = (u32::MAX - 64) as u64;
@@ -21,7 +23,7 @@ pub(crate) struct Point {
 impl Point {
     /// Points are sorted by position. Where two tie, the node that was added last comes first and
     /// so owns the arc; the other stays in the table, in case the winner is taken away.
-    fn rank(&self) -> (u64, u16) {
+    pub(crate) fn rank(&self) -> (u64, u16) {
         (self.position, !self.owner)
     }
 }
@@ -31,51 +33,51 @@ impl Point {
 pub(crate) struct Table {
     /// The upper halves of the positions, as [`head`] keeps them. `WINDOW` sentinels at the end of
     /// the circle follow, so that a window never ends past the last.
-    heads: Box<[i32]>,
+    pub(crate) heads: Box<[i32]>,
     /// The owners of the points. The first point's owner follows once more, so that a lookup past
     /// the last point comes round to the first without a branch.
-    owners: Box<[u16]>,
+    pub(crate) owners: Box<[u16]>,
     /// The lower halves of the positions. Empty if all are 0, as with any 32-bit hash.
-    lows: Box<[u32]>,
+    pub(crate) lows: Box<[u32]>,
     /// For each value of a position's top bits, the first point at or after it.
-    starts: Box<[u32]>,
+    pub(crate) starts: Box<[u32]>,
     /// How far to shift a position to get its top bits.
-    shift: u32,
+    pub(crate) shift: u32,
 }
 
 impl Table {
     /// Makes the table of `points`, given in any order.
     pub(crate) fn new(points: &[Point]) -> Self {
-        Self::from_sorted(&sort(points))
+        let mut columns = Columns::with_capacity(points.len());
+        sort(points).into_iter().for_each(|point| columns.push(point));
+        columns.finish()
     }
 
     /// Returns the table with the points of one more node, which comes after all others and so
     /// wins every tie. `added` may be in any order.
-    pub(crate) fn with(&self, mut added: Vec<Point>) -> Self {
-        added.sort_unstable_by_key(Point::rank);
-        let mut merged = Vec::with_capacity(self.len() + added.len());
-        let mut added = added.into_iter().peekable();
-        for point in self.iter() {
-            while let Some(new) = added.next_if(|new| new.position <= point.position) {
-                merged.push(new);
-            }
-            merged.push(point);
+    pub(crate) fn with(&self, added: &[Point]) -> Self {
+        let mut columns = Columns::with_capacity(self.len() + added.len());
+        let mut begin = 0;
+        for point in sort(added) {
+            let end = self.lookup(point.position).unwrap_or(0);
+            columns.copy(self, begin..end);
+            columns.push(point);
+            begin = end;
         }
-        merged.extend(added);
-        Self::from_sorted(&merged)
+        columns.copy(self, begin..self.len());
+        columns.finish()
     }
 
-    /// Returns the table without the points of node `gone`; later nodes move up by one.
+    /// Returns the table without the points of the node `gone`; later nodes move up by one.
     pub(crate) fn without(&self, gone: usize) -> Self {
-        let kept: Vec<Point> = self
-            .iter()
-            .filter(|point| usize::from(point.owner) != gone)
-            .map(|point| Point {
-                owner: point.owner - u16::from(usize::from(point.owner) > gone),
-                ..point
-            })
-            .collect();
-        Self::from_sorted(&kept)
+        let mut columns = Columns::with_capacity(self.len());
+        let mut begin = 0;
+        for run in self.owners[..self.len()].split(|owner| usize::from(*owner) == gone) {
+            columns.copy(self, begin..begin + run.len());
+            begin += run.len() + 1;
+        }
+        columns.move_up_owners(gone);
+        columns.finish()
     }
 
     /// Returns the number of points.
@@ -117,7 +119,7 @@ impl Table {
 
     /// Returns the point at `at`, which must be below [`len`](Self::len).
     pub(crate) fn point(&self, at: usize) -> Point {
-        let high = u64::from(self.heads[at].cast_unsigned() ^ SIGN) << 32;
+        let high = u64::from(unhead(self.heads[at])) << 32;
         let low = self.lows.get(at).copied().unwrap_or(0);
         Point { position: high | u64::from(low), owner: self.owners[at] }
     }
@@ -136,7 +138,7 @@ impl Table {
         let wanted = head(position);
         loop {
             // Comparing all of them costs less than the branch that guesses where to stop.
-            let window = &self.heads[at..at + WINDOW];
+            let window = self.heads.get(at..)?.first_chunk::<WINDOW>()?;
             let before: u32 = window.iter().map(|&head| u32::from(head < wanted)).sum();
             at += before as usize;
             if (before as usize) < WINDOW {
@@ -154,72 +156,15 @@ impl Table {
         }
         at
     }
-
-    fn from_sorted(sorted: &[Point]) -> Self {
-        let Some(first) = sorted.first() else { return Self::default() };
-        let heads = sorted.iter().map(|point| head(point.position));
-        let owners = sorted.iter().map(|point| point.owner);
-        let wide = sorted.iter().any(|point| low_half(point.position) != 0);
-        Self {
-            heads: heads.chain([i32::MAX; WINDOW]).collect(),
-            owners: owners.chain([first.owner]).collect(),
-            lows: sorted.iter().filter(|_| wide).map(|point| low_half(point.position)).collect(),
-            starts: starts(sorted),
-            shift: u64::BITS - index_bits(sorted.len()),
-        }
-    }
-}
-
-/// Returns `points` sorted by rank.
-///
-/// Positions are hashes and so lie evenly: dealt out by their top bits, they form runs of two or
-/// three, which takes half the time of a sort that knows nothing of them.
-fn sort(points: &[Point]) -> Vec<Point> {
-    let bits = index_bits(points.len());
-    let mut ends = vec![0; 1 << bits];
-    for point in points {
-        ends[bucket(point.position, bits)] += 1;
-    }
-    let mut begin = 0;
-    for end in &mut ends {
-        begin += std::mem::replace(end, begin);
-    }
-    let mut sorted = points.to_vec();
-    for point in points {
-        let end = &mut ends[bucket(point.position, bits)];
-        sorted[*end] = *point;
-        *end += 1;
-    }
-    let mut begin = 0;
-    for end in ends {
-        sorted[begin..end].sort_unstable_by_key(Point::rank);
-        begin = end;
-    }
-    sorted
-}
-
-/// Returns for each bucket the index of the first point in it or after it.
-fn starts(sorted: &[Point]) -> Box<[u32]> {
-    let bits = index_bits(sorted.len());
-    let mut starts = Vec::with_capacity(1 << bits);
-    for (at, point) in (0..).zip(sorted) {
-        let bucket = bucket(point.position, bits);
-        if starts.len() <= bucket {
-            starts.resize(bucket + 1, at);
-        }
-    }
-    let len = u32::try_from(sorted.len()).expect("the builder holds the points to MAX_POINTS");
-    starts.resize(1 << bits, len);
-    starts.into()
 }
 
 /// Returns how many top bits index `points` points: two to four points to a bucket.
-fn index_bits(points: usize) -> u32 {
+pub(crate) fn index_bits(points: usize) -> u32 {
     (points / 2).max(2).ilog2()
 }
 
-fn bucket(position: u64, bits: u32) -> usize {
-    usize::try_from(position >> (u64::BITS - bits)).unwrap_or(usize::MAX)
+pub(crate) fn bucket(high_half: u32, bits: u32) -> usize {
+    (high_half >> (u32::BITS - bits)) as usize
 }
 
 /// The bit in which [`head`] differs from the upper half of a position.
@@ -227,15 +172,20 @@ const SIGN: u32 = 1 << 31;
 
 /// Returns the upper half of `position` with its top bit flipped: signed order is then the order
 /// on the circle, and vector units compare signed numbers only.
-fn head(position: u64) -> i32 {
+pub(crate) fn head(position: u64) -> i32 {
     (high_half(position) ^ SIGN).cast_signed()
 }
 
-fn high_half(value: u64) -> u32 {
+/// Returns the upper half of the position whose [`head`] is `head`.
+pub(crate) fn unhead(head: i32) -> u32 {
+    head.cast_unsigned() ^ SIGN
+}
+
+pub(crate) fn high_half(value: u64) -> u32 {
     (value >> 32) as u32
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is asked for")]
-fn low_half(value: u64) -> u32 {
+pub(crate) fn low_half(value: u64) -> u32 {
     value as u32
 }
