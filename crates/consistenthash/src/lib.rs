@@ -35,10 +35,21 @@
 //! # Ok::<(), carrotcache_consistenthash::RingError>(())
 //! ```
 //!
+//! # Agreeing
+//!
 //! Where the points lie is a contract: two processes agree on every owner only if they place
 //! alike. A [`Scheme`] names such a contract. The default is that of Go's groupcache, so that a
-//! ring can hold nodes in both languages; [`Ring::fingerprint`] tells whether two rings agree.
+//! ring can hold nodes in both languages; [`balance`] shows what it costs and which scheme to
+//! choose. [`Ring::fingerprint`] tells whether two rings agree, and [`Ring::diff`] where not.
+//!
+//! # Cost
+//!
+//! A lookup hashes the key, takes the position's top bits to where the right point must be, and
+//! compares eight points at once: no allocation, no lock, no loop over nodes. A point takes at
+//! most 10 bytes with a 32-bit hash and 14 with a 64-bit one. A ring never changes; one that
+//! differs by a node is made by copying the old points around the new ones.
 
+pub mod balance;
 mod bounded;
 mod builder;
 mod columns;
