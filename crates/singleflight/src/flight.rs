@@ -6,6 +6,7 @@ use std::task::Waker;
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::follower::Outcome;
+use crate::waiters::Waiters;
 
 /// One run of the work, from its start to its outcome, and those who wait for it.
 ///
@@ -22,8 +23,8 @@ struct State<V, E> {
     callers: usize,
     /// Whether a caller other than the one that opened the flight ever joined.
     shared: bool,
-    /// Nobody can join any more: the flight has ended, or nobody is left who could drive it.
-    closed: bool,
+    /// Nobody was left who could drive the work, and nobody can join any more.
+    abandoned: bool,
     /// The work, if the caller that drove it left and no other has taken it over yet.
     orphan: Option<Driver<V, E>>,
     waiters: Waiters,
@@ -53,21 +54,22 @@ impl<V, E> Flight<V, E> {
         let state = State {
             callers: 1,
             shared: false,
-            closed: false,
+            abandoned: false,
             orphan: None,
             waiters: Waiters::default(),
         };
         Self { outcome: OnceLock::new(), state: Mutex::new(state) }
     }
 
-    /// Counts one more caller, if the flight is open.
+    /// Counts one more caller, unless the flight is abandoned. One that has ended is not asked: its
+    /// key has left the table.
     pub(crate) fn join(&self) -> bool {
         let mut state = self.lock();
-        if !state.closed {
+        if !state.abandoned {
             state.callers += 1;
             state.shared = true;
         }
-        !state.closed
+        !state.abandoned
     }
 
     /// Counts a follower more of the caller that opened the flight.
@@ -83,13 +85,12 @@ impl<V, E> Flight<V, E> {
     /// Ends the flight and wakes everybody who waits for it. The key has left the table before.
     pub(crate) fn end(&self, result: Result<V, Error<E>>) {
         let mut state = self.lock();
-        state.closed = true;
         let waiters = mem::take(&mut state.waiters);
         let outcome = Outcome { result, shared: state.shared };
         // A flight is ended once: nothing is replaced, and so dropped, under the lock.
         let _ = self.outcome.set(outcome);
         drop(state);
-        wake(waiters.slots.into_iter().flatten());
+        wake(waiters.into_wakers());
     }
 
     /// Ends the flight for the caller that drove it. If that caller is the only one, there is no
@@ -147,8 +148,8 @@ impl<V, E> Flight<V, E> {
 
     /// Takes leave of a follower, which hands back the work if it drove it.
     ///
-    /// Returns the work if nobody is left to drive it: the flight is closed then, and its key has
-    /// to leave the table.
+    /// Returns the work if nobody is left to drive it: the flight is abandoned then, and its key
+    /// has to leave the table.
     #[must_use]
     pub(crate) fn leave(
         &self,
@@ -167,10 +168,10 @@ impl<V, E> Flight<V, E> {
         }
         let mut last = None;
         if state.callers == 0 {
-            // Closed under the same lock that counts those who join: nobody can come between,
-            // find the key still in the table, and wait for work that is gone.
+            // Under the same lock that counts those who join: nobody can come between, find the
+            // key still in the table, and wait for work that is gone.
             last = state.orphan.take();
-            state.closed |= last.is_some();
+            state.abandoned = last.is_some();
         }
         drop(state);
         drop(waker);
@@ -188,39 +189,5 @@ impl<V, E> Flight<V, E> {
 fn wake(wakers: impl IntoIterator<Item = Waker>) {
     for waker in wakers {
         let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-    }
-}
-
-/// The wakers of the followers that wait, each in a place of its own, so that a follower leaves
-/// in constant time however many there are.
-#[derive(Default)]
-struct Waiters {
-    slots: Vec<Option<Waker>>,
-    /// Places whose follower has left.
-    free: Vec<usize>,
-}
-
-impl Waiters {
-    /// Keeps `waker` at `place`, which is chosen here if there is none yet, and returns the one
-    /// that it replaces.
-    fn put(&mut self, place: &mut Option<usize>, waker: Waker) -> Option<Waker> {
-        let at = place.or_else(|| self.free.pop()).unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        *place = Some(at);
-        self.slots[at].replace(waker)
-    }
-
-    /// Frees a place. After the flight has ended there are none.
-    fn remove(&mut self, place: usize) -> Option<Waker> {
-        let waker = self.slots.get_mut(place)?.take();
-        self.free.push(place);
-        waker
-    }
-
-    /// Takes all wakers; the places stay with their followers.
-    fn take_wakers(&mut self) -> Vec<Waker> {
-        self.slots.iter_mut().filter_map(Option::take).collect()
     }
 }

@@ -52,6 +52,7 @@ mod group;
 mod leader;
 mod shard;
 mod table;
+mod waiters;
 
 pub use crate::error::Error;
 pub use crate::follower::{Follower, Outcome};

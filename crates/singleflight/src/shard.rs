@@ -85,20 +85,20 @@ impl<K, V, E> Shard<K, V, E> {
     {
         let flight = Arc::new(Flight::new());
         let mut table = self.lock();
-        let mut closed = None;
+        let mut abandoned = None;
         if let Some(entry) = table.find(hash, |entry| entry.key == key) {
             if entry.flight.join() {
                 let joined = Entered::Joined(Arc::clone(&entry.flight));
                 drop(table); // Before the key, whose drop is the user's code.
                 return joined;
             }
-            // Its last caller has closed it and is about to remove it.
-            closed = table.remove(hash, |entry| entry.key == key);
+            // Its last caller is about to remove it.
+            abandoned = table.remove(hash, |entry| entry.key == key);
         }
         table.insert(hash, Entry { key, flight: Arc::clone(&flight) });
         self.open.store(table.len(), Ordering::Relaxed);
         drop(table);
-        drop(closed);
+        drop(abandoned);
         Entered::Opened(flight)
     }
 

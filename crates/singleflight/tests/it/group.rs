@@ -202,3 +202,28 @@ async fn a_storm_with_callers_that_give_up_leaves_nothing_behind() {
     callers.join_all().await;
     assert_eq!(flights.in_flight(), 0);
 }
+
+/// One thread abandons flights while the other joins them: between the last caller's leave and
+/// the removal of the key, nobody may come to wait for work that is gone.
+#[test]
+fn nobody_joins_a_flight_that_is_being_abandoned() {
+    const CALLS: u32 = 50_000;
+    let flights = Group::<u32, u32, String>::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..CALLS {
+                let mut call = Box::pin(flights.work(&7, std::future::pending));
+                let _ = poll(&mut call);
+            }
+        });
+        scope.spawn(|| {
+            for _ in 0..CALLS {
+                // Whoever joins takes the pending work over, once its driver has left.
+                let mut call = Box::pin(flights.work(&7, std::future::pending));
+                assert_eq!(poll(&mut call), Poll::Pending, "a caller was abandoned");
+                assert_eq!(poll(&mut call), Poll::Pending, "a caller was abandoned");
+            }
+        });
+    });
+    assert_eq!(flights.in_flight(), 0);
+}

@@ -1,5 +1,6 @@
 //! The behaviour of single flights, seen from outside.
 
 mod group;
+mod interleavings;
 mod seam;
 mod util;
