@@ -1,10 +1,10 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::error::Error;
 use crate::flight::{Ended, Flight};
+use crate::nest;
 use crate::shard::Home;
 
 /// The work of a flight that its callers poll themselves, in a form that passes from one to the
@@ -24,8 +24,12 @@ impl<V, E> Driver<V, E> {
     }
 
     /// Polls the work, whose panic is an error.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<V, Error<E>>> {
-        poll_caught(self.work.as_mut(), context)
+    pub(crate) fn poll(
+        &mut self,
+        flight: &Arc<Flight<V, E>>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<V, Error<E>>> {
+        poll_work(flight, self.work.as_mut(), context)
     }
 
     /// Drops the work, and ends `flight` with what came of it.
@@ -39,17 +43,17 @@ impl<V, E> Driver<V, E> {
     }
 }
 
-/// Polls `work`, and turns a panic into an error: the work must not be polled after it.
-pub(crate) fn poll_caught<V, E, W>(
+/// Polls the `work` of `flight`, and turns a panic into an error: it must not be polled after that.
+pub(crate) fn poll_work<V, E, W>(
+    flight: &Arc<Flight<V, E>>,
     work: Pin<&mut W>,
     context: &mut Context<'_>,
 ) -> Poll<Result<V, Error<E>>>
 where
     W: Future<Output = Result<V, E>> + ?Sized,
 {
-    // What a panic leaves behind is dropped and never polled again, so nobody can see it.
-    match catch_unwind(AssertUnwindSafe(|| work.poll(context))) {
+    match nest::lead(flight, || work.poll(context)) {
         Ok(poll) => poll.map_err(Error::Failed),
-        Err(panic) => Poll::Ready(Err(Error::caught(&*panic))),
+        Err(panicked) => Poll::Ready(Err(panicked)),
     }
 }

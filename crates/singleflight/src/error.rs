@@ -13,6 +13,9 @@ pub enum Error<E> {
     Panicked(Arc<str>),
     /// The [`Leader`](crate::Leader) was dropped before it finished.
     Abandoned,
+    /// The work waited for its own flight, and would have waited for ever. Given to that call
+    /// alone; the flight goes on.
+    Reentrant,
 }
 
 impl<E> Error<E> {
@@ -39,6 +42,7 @@ impl<E> fmt::Display for Error<E> {
         match self {
             Self::Failed(_) => f.write_str("the shared work failed"),
             Self::Panicked(message) => write!(f, "the shared work panicked: {message}"),
+            Self::Reentrant => f.write_str("the work asked for its own key"),
             Self::Abandoned => f.write_str("the shared work was abandoned before it ended"),
         }
     }

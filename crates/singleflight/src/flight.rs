@@ -48,6 +48,15 @@ pub(crate) enum Ended<V, E> {
     Shared(Arc<Flight<V, E>>),
 }
 
+impl<V: Clone, E: Clone> Ended<V, E> {
+    pub(crate) fn into_outcome(self) -> Outcome<V, E> {
+        match self {
+            Self::Alone(outcome) => outcome,
+            Self::Shared(flight) => flight.into_outcome(),
+        }
+    }
+}
+
 impl<V, E> Flight<V, E> {
     /// Returns an open flight with one caller.
     pub(crate) fn new() -> Self {

@@ -5,7 +5,8 @@ use std::task::{Context, Poll, ready};
 
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::flight::{Ended, Flight, Look};
+use crate::flight::{Flight, Look};
+use crate::nest;
 
 /// A caller that waits for the end of a flight: a future of its [`Outcome`].
 ///
@@ -61,13 +62,14 @@ impl<V: Clone, E: Clone> Future for Follower<V, E> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         loop {
+            let flight = this.flight.as_ref().expect(POLLED_AGAIN);
             if let Some(driver) = &mut this.driver {
-                let result = ready!(driver.poll(context));
+                let result = ready!(driver.poll(flight, context));
                 return Poll::Ready(this.end(result));
             }
-            let flight = this.flight.as_ref().expect(POLLED_AGAIN);
             match flight.look(&mut this.place, context.waker()) {
                 Look::Ended => return Poll::Ready(this.outcome()),
+                Look::Waiting if nest::leads(flight) => return Poll::Ready(this.reentrant()),
                 Look::Waiting => return Poll::Pending,
                 Look::TakeOver(driver) => this.driver = Some(driver),
             }
@@ -83,10 +85,15 @@ impl<V: Clone, E: Clone> Follower<V, E> {
     fn end(&mut self, result: Result<V, Error<E>>) -> Outcome<V, E> {
         let flight = self.flight.take().expect(POLLED_AGAIN);
         let driver = self.driver.take().expect("only a follower that drives ends a flight");
-        match driver.end(flight, result) {
-            Ended::Alone(outcome) => outcome,
-            Ended::Shared(flight) => flight.into_outcome(),
-        }
+        driver.end(flight, result).into_outcome()
+    }
+
+    /// Leaves a flight whose work this follower is part of.
+    fn reentrant(&mut self) -> Outcome<V, E> {
+        let flight = self.flight.take().expect(POLLED_AGAIN);
+        // Whoever polls the work is a caller too, and there to drive it.
+        let _ = flight.leave(self.place.take(), None);
+        Outcome { result: Err(Error::Reentrant), shared: true }
     }
 
     /// Returns the outcome of a flight that has ended.

@@ -1,13 +1,13 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::driver::Driver;
 use crate::error::Error;
 use crate::follower::{Follower, Outcome};
 use crate::leader::Leader;
+use crate::nest;
 use crate::shard::{Entered, Shard};
 
 /// The table is split so that threads with different keys seldom meet at one lock. A power of two.
@@ -66,7 +66,7 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
     /// a clone of the one result.
     ///
     /// `f` is called by the caller that leads, the future is polled by whichever caller drives
-    /// the flight. It must not wait for the same key: it would wait for itself.
+    /// the flight.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -84,7 +84,8 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
     /// # Errors
     ///
     /// [`Error::Failed`] with the error of the work, [`Error::Panicked`] if `f` or its future
-    /// panicked, and [`Error::Abandoned`] only if the flight was opened by [`join`](Self::join)
+    /// panicked, [`Error::Reentrant`] if this is awaited by the work of the same key, and
+    /// [`Error::Abandoned`] only if the flight was opened by [`join`](Self::join)
     /// and its [`Leader`] dropped.
     ///
     /// # Cancel safety
@@ -138,12 +139,12 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
         let shard = self.shard(hash);
         match shard.enter(hash, key) {
             Entered::Joined(flight) => Follower::new(flight),
-            Entered::Opened(flight) => match catch_unwind(AssertUnwindSafe(f)) {
+            Entered::Opened(flight) => match nest::lead(&flight, f) {
                 Ok(work) => {
                     Follower::driving(flight, Driver::new(work, Arc::clone(shard) as _, hash))
                 }
-                Err(panic) => {
-                    shard.end(hash, &flight, Err(Error::caught(&*panic)));
+                Err(panicked) => {
+                    shard.end(hash, &flight, Err(panicked));
                     Follower::new(flight)
                 }
             },

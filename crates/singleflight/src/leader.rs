@@ -4,10 +4,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 
-use crate::driver::poll_caught;
+use crate::driver::poll_work;
 use crate::error::Error;
 use crate::flight::Flight;
-use crate::follower::Follower;
+use crate::follower::{Follower, Outcome};
 use crate::shard::Shard;
 
 /// The duty to end a flight, with [`finish`](Self::finish) or [`run`](Self::run).
@@ -55,7 +55,7 @@ impl<K, V, E> Leader<K, V, E> {
     /// Dropping this future drops the work and ends the flight with [`Error::Abandoned`].
     pub async fn run(self, work: impl Future<Output = Result<V, E>>) {
         let mut work = pin!(work);
-        let result = poll_fn(|context| poll_caught(work.as_mut(), context)).await;
+        let result = poll_fn(|context| poll_work(self.flight(), work.as_mut(), context)).await;
         self.end(result);
     }
 
@@ -64,16 +64,29 @@ impl<K, V, E> Leader<K, V, E> {
         self.end_once(result);
     }
 
+    /// Ends the flight with `result`, and returns its outcome.
+    pub(crate) fn end_and_share(mut self, result: Result<V, Error<E>>) -> Outcome<V, E>
+    where
+        V: Clone,
+        E: Clone,
+    {
+        let flight = self.flight.take().expect(ENDED);
+        self.shard.end_driven(self.hash, flight, result).into_outcome()
+    }
+
     fn end_once(&mut self, result: Result<V, Error<E>>) {
         if let Some(flight) = self.flight.take() {
             self.shard.end(self.hash, &flight, result);
         }
     }
 
-    fn flight(&self) -> &Arc<Flight<V, E>> {
-        self.flight.as_ref().expect("the flight of a leader has not ended")
+    pub(crate) fn flight(&self) -> &Arc<Flight<V, E>> {
+        self.flight.as_ref().expect(ENDED)
     }
 }
+
+/// Why a leader has a flight.
+const ENDED: &str = "a leader that ends its flight is used up";
 
 impl<K, V, E> Drop for Leader<K, V, E> {
     fn drop(&mut self) {

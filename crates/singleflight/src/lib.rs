@@ -50,7 +50,9 @@ mod flight;
 mod follower;
 mod group;
 mod leader;
+mod nest;
 mod shard;
+pub mod sync;
 mod table;
 mod waiters;
 

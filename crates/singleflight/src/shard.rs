@@ -118,6 +118,17 @@ impl<K, V, E> Shard<K, V, E> {
         flight.end(result);
     }
 
+    /// Does the same for the caller that drove `flight`.
+    pub(crate) fn end_driven(
+        &self,
+        hash: u64,
+        flight: Arc<Flight<V, E>>,
+        result: Result<V, Error<E>>,
+    ) -> Ended<V, E> {
+        let _key = self.close(hash, &flight);
+        Flight::end_driven(flight, result)
+    }
+
     /// Removes `flight` unless it was forgotten; a newer flight under the same key stays.
     ///
     /// Returns the key, to be dropped last: its drop is the user's code, and may panic.
@@ -156,8 +167,7 @@ impl<K: Send, V: Send + Sync, E: Send + Sync> Home<V, E> for Shard<K, V, E> {
         flight: Arc<Flight<V, E>>,
         result: Result<V, Error<E>>,
     ) -> Ended<V, E> {
-        let _key = self.close(hash, &flight);
-        Flight::end_driven(flight, result)
+        self.end_driven(hash, flight, result)
     }
 }
 

@@ -178,6 +178,23 @@ fn the_work_may_ask_for_other_keys() {
     assert_eq!(poll(&mut call), Poll::Ready(Ok(589)));
 }
 
+#[test]
+fn work_that_waits_for_its_own_key_gets_an_error() {
+    let flights = Flights::new();
+    let inner = flights.clone();
+    let mut call = Box::pin(flights.work("Tom", || async move {
+        let through = inner.clone();
+        let other = inner.work("Jack", || async move {
+            let own = through.work("Tom", never_run).await;
+            assert_eq!(own, Err(Error::Reentrant));
+            Ok(589)
+        });
+        other.await.map_err(|error| error.to_string())
+    }));
+    assert_eq!(poll(&mut call), Poll::Ready(Ok(589)));
+    assert_eq!(flights.in_flight(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_with_callers_that_give_up_leaves_nothing_behind() {
     let flights = Group::<u32, u32, String>::new();

@@ -3,4 +3,5 @@
 mod group;
 mod interleavings;
 mod seam;
+mod sync;
 mod util;

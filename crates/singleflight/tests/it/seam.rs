@@ -152,6 +152,21 @@ async fn a_task_that_is_aborted_abandons_its_followers() {
     assert_eq!(follower.await.result, Err(Error::Abandoned));
 }
 
+#[tokio::test]
+async fn a_task_that_asks_for_its_own_key_gets_an_error() {
+    let flights = Flights::new();
+    let leader = lead(&flights);
+    let follower = leader.follow();
+    let own = flights.clone();
+    tokio::spawn(leader.run(async move {
+        let outcome = follow(&own).await;
+        assert_eq!(outcome.result, Err(Error::Reentrant));
+        Err("a loader in a circle".to_owned())
+    }));
+    let failed = Error::Failed("a loader in a circle".to_owned());
+    assert_eq!(follower.await.result, Err(failed));
+}
+
 #[test]
 fn a_joined_follower_can_take_over_work_that_callers_drove() {
     let flights = Flights::new();

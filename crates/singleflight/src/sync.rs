@@ -1,0 +1,146 @@
+//! Single flights for threads, which block where tasks would wait.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use crate::error::Error;
+use crate::follower::{Follower, Outcome};
+use crate::group::{self, DefaultHashBuilder, Role};
+use crate::nest;
+
+/// A table of flights for threads: as [`crate::Group`], and with the same guarantees.
+///
+/// A clone is a handle to the same table.
+///
+/// ```
+/// use std::convert::Infallible;
+///
+/// use carrotcache_singleflight::{Error, sync::Group};
+///
+/// let flights: Group<String, u32, Infallible> = Group::new();
+/// assert_eq!(flights.work("Tom", || Ok(630)), Ok(630));
+///
+/// // A thread that asks for what it is loading itself is told so, and does not wait for ever.
+/// let nested = flights.work("Tom", || Ok(flights.work("Tom", || Ok(1)).unwrap_or(2)));
+/// assert_eq!(nested, Ok(2));
+/// ```
+pub struct Group<K, V, E, S = DefaultHashBuilder> {
+    flights: group::Group<K, V, E, S>,
+}
+
+impl<K, V, E> Group<K, V, E> {
+    /// Returns an empty group, whose hasher is seeded at random.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { flights: group::Group::new() }
+    }
+}
+
+impl<K, V, E, S> Group<K, V, E, S> {
+    /// Returns an empty group that hashes keys with `hasher`.
+    #[must_use]
+    pub fn with_hasher(hasher: S) -> Self {
+        Self { flights: group::Group::with_hasher(hasher) }
+    }
+
+    /// Returns the number of keys with an open flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.flights.in_flight()
+    }
+}
+
+impl<K: Hash + Eq, V: Clone, E: Clone, S: BuildHasher> Group<K, V, E, S> {
+    /// Runs `work` on this thread, or blocks until the thread that already runs some for `key`
+    /// has its result, and returns a clone of the one result.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Failed`] with the error of the work, [`Error::Panicked`] if it panicked (on the
+    /// thread that ran it too), and [`Error::Reentrant`] if this is called by the work of the same
+    /// key. Two threads that each ask, in their work, for the key of the other wait for ever.
+    pub fn work<Q>(&self, key: &Q, work: impl FnOnce() -> Result<V, E>) -> Result<V, Error<E>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        self.work_outcome(key, work).result
+    }
+
+    /// Does what [`work`](Self::work) does, and also tells whether the result was shared.
+    pub fn work_outcome<Q>(&self, key: &Q, work: impl FnOnce() -> Result<V, E>) -> Outcome<V, E>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        match self.flights.join(key) {
+            Role::Follower(follower) => wait(follower),
+            Role::Leader(leader) => {
+                let result = nest::lead(leader.flight(), work);
+                leader.end_and_share(result.and_then(|result| result.map_err(Error::Failed)))
+            }
+        }
+    }
+
+    /// Lets the next caller of `key` open a new flight although one is under way, and returns
+    /// whether one was. Those who wait for the old one still get its result.
+    pub fn forget<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.flights.forget(key)
+    }
+}
+
+/// Blocks until the flight has ended.
+fn wait<V: Clone, E: Clone>(follower: Follower<V, E>) -> Outcome<V, E> {
+    thread_local! {
+        /// Made once a thread, so that waiting does not allocate.
+        static UNPARK: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+    }
+    let waker = UNPARK.with(Waker::clone);
+    let mut follower = std::pin::pin!(follower);
+    loop {
+        match follower.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(outcome) => return outcome,
+            // May return without a reason, and then looks again.
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// Wakes a thread that waits.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl<K, V, E, S: Default> Default for Group<K, V, E, S> {
+    fn default() -> Self {
+        Self::with_hasher(S::default())
+    }
+}
+
+impl<K, V, E, S: Clone> Clone for Group<K, V, E, S> {
+    fn clone(&self) -> Self {
+        Self { flights: self.flights.clone() }
+    }
+}
+
+impl<K, V, E, S> fmt::Debug for Group<K, V, E, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("in_flight", &self.in_flight()).finish_non_exhaustive()
+    }
+}
