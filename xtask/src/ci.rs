@@ -44,6 +44,7 @@ const STEPS: &[Step] = &[
         env: Some(("RUSTDOCFLAGS", "-D warnings")),
         args: "doc --workspace --all-features --no-deps",
     },
+    step("cluster", "xtask cluster"),
 ];
 
 /// Runs the steps one after the other, and ends with a line that counts checks: each test is one,

@@ -8,6 +8,7 @@
 //! Tasks talk to this machine's loopback interface only.
 
 pub mod ci;
+pub mod cluster;
 pub mod codegen;
 pub mod process;
 pub mod tidy;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{ci, codegen, process::tied, tidy};
+use xtask::{ci, cluster, codegen, process::tied, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The tasks of the workspace")]
@@ -15,6 +15,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     Ci(ci::Args),
+    Cluster(cluster::Args),
     Codegen(codegen::Args),
     Tidy(tidy::Args),
     #[command(hide = true)]
@@ -27,6 +28,7 @@ enum Task {
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Ci(args) => ci::run(&args),
+        Task::Cluster(args) => cluster::run(&args).await,
         Task::Codegen(args) => codegen::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Tied(args) => tied::run(&args),
