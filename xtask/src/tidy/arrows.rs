@@ -17,9 +17,9 @@ struct Row {
 /// From the bottom up: a row stands on rows above it only.
 const ROWS: [Row; 6] = [
     Row { package: "carrotcache-byteview", ours: &[], foreign: Some(&["bytes"]) },
-    Row { package: "carrotcache-lru", ours: &[], foreign: Some(&["hashbrown"]) },
+    Row { package: "carrotcache-lru", ours: &[], foreign: Some(&["foldhash"]) },
     Row { package: "carrotcache-consistenthash", ours: &[], foreign: Some(&["crc32fast"]) },
-    Row { package: "carrotcache-singleflight", ours: &[], foreign: Some(&["futures-util"]) },
+    Row { package: "carrotcache-singleflight", ours: &[], foreign: Some(&["foldhash"]) },
     Row {
         package: "carrotcache-peer-http",
         ours: &["carrotcache-byteview", "carrotcache-consistenthash"],
@@ -134,7 +134,7 @@ mod tests {
         let required = lru_with(json!([dependency("serde", None, false)]));
         assert_eq!(check(&required).len(), 1);
         let optional = lru_with(json!([
-            dependency("hashbrown", None, false),
+            dependency("foldhash", None, false),
             dependency("serde", None, true),
             dependency("proptest", Some("dev"), false),
         ]));
