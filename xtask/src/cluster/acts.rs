@@ -16,7 +16,7 @@ const FRESH_KEYS: usize = 100;
 const SHOWN_ERRORS: usize = 3;
 
 /// Says who takes part.
-pub(super) fn introduce(cluster: &Cluster, delay: Duration, report: &mut Report) {
+pub(super) fn introduce(cluster: &Cluster, delay: Duration, report: &Report) {
     for (url, api) in cluster.urls().iter().zip(cluster.apis()) {
         report.note(&format!("node {url}, asked at http://{api}"));
     }
@@ -47,7 +47,8 @@ impl Play {
         let same = answers.iter().all(|answer| answer == b"630");
         self.report.claim(same, &format!("They were told {}", texts.join(", ")));
         let queries = counted.iter().map(|counts| counts.queries).sum::<u64>();
-        let text = format!("It cost {queries} query, made by {}", self.who_queried(&counted));
+        let unit = if queries == 1 { "query" } else { "queries" };
+        let text = format!("It cost {queries} {unit}, made by {}", self.who_queried(&counted));
         self.report.claim(queries == 1, &text);
         Ok(())
     }

@@ -10,6 +10,7 @@ mod nodes;
 mod report;
 mod workload;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
@@ -57,41 +58,44 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 ///
 /// When the future is dropped, the nodes are killed.
 pub async fn run(args: &Args) -> Result<()> {
-    tokio::select! {
-        outcome = play(args) => outcome,
+    let program = nodes::build(args.release)?;
+    let start = Instant::now();
+    let Play { cluster, mut report, .. } = tokio::select! {
+        played = play(&program, args) => played?,
         signal = nodes::asked_to_end() => {
             signal?;
             bail!("interrupted; the nodes were ended")
         }
+    };
+    if args.stay {
+        report.commands_to_try(cluster.apis());
+        nodes::asked_to_end().await?;
     }
+    end(cluster, &mut report).await;
+    report.verdict(start.elapsed());
+    ensure!(report.failed() == 0, "{} claims did not hold", report.failed());
+    Ok(())
 }
 
-async fn play(args: &Args) -> Result<()> {
-    let program = nodes::build(args.release)?;
-    let start = Instant::now();
+/// Starts the cluster and performs the acts; returns what is left on the stage.
+async fn play(program: &Path, args: &Args) -> Result<Play> {
     let mut report = Report::default();
-
     report.act("A cluster over one database");
-    let cluster = Cluster::start(&program, usize::from(args.nodes), args.slow_db).await?;
-    acts::introduce(&cluster, args.slow_db, &mut report);
+    let cluster = Cluster::start(program, usize::from(args.nodes), args.slow_db).await?;
+    acts::introduce(&cluster, args.slow_db, &report);
 
     let mut play = Play { cluster, asker: Asker::new()?, names: Names::new(), report };
     play.one_query_for_many().await?;
     play.zipf(args.requests).await?;
     play.a_node_dies_and_comes_back(args.requests).await?;
+    Ok(play)
+}
 
-    let Play { cluster, mut report, .. } = play;
-    if args.stay {
-        report.commands_to_try(cluster.apis());
-        nodes::asked_to_end().await?;
-    }
+async fn end(cluster: Cluster, report: &mut Report) {
     report.act("The end");
     let ended = cluster.stop(STOP_LIMIT).await;
     report.claim(ended.is_ok(), "Asked to end, each node finished its work and exited with 0");
     if let Err(error) = ended {
         report.note(&format!("{error:#}"));
     }
-    report.verdict(start.elapsed());
-    ensure!(report.failed() == 0, "{} claims did not hold", report.failed());
-    Ok(())
 }

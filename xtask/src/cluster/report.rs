@@ -70,7 +70,7 @@ impl Report {
 
     /// Returns a bar for `length` steps; it is drawn only on a terminal.
     pub(super) fn progress(&self, length: u64) -> ProgressBar {
-        let template = "  {bar:40.yellow} {pos}/{len} requests, {per_sec}, {eta} left";
+        let template = "  {bar:40.yellow} {human_pos} of {human_len} requests, {eta} left";
         let style = ProgressStyle::with_template(template);
         let bar = ProgressBar::new(length);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
