@@ -8,3 +8,4 @@ mod parameters;
 mod seed;
 
 mod database;
+mod node;

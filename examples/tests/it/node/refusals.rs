@@ -1,0 +1,58 @@
+//! A node that cannot start says why, in one line, and exits with 2.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use super::process::{arguments, free_addresses, program};
+use super::sample::Sample;
+
+/// Starts a node with `changed` options in place of those that work; returns its exit code and what
+/// it says.
+fn refused(file: &Path, changed: &[(&str, &str)]) -> (Option<i32>, String) {
+    let addresses = free_addresses(2);
+    let url = format!("http://{}", addresses[0]);
+    let mut args = arguments(&url, &url, &addresses[1], file);
+    for (option, value) in changed {
+        let at = args.iter().position(|arg| arg == option).expect("an option of every node");
+        args[at + 1] = (*value).to_owned();
+    }
+    let output = Command::new(program()).args(args).output().expect("the program runs");
+    (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+}
+
+#[tokio::test]
+async fn the_line_names_the_option_or_the_address_at_fault() {
+    let sample = Sample::with_scores([]).await;
+    let letter = Sample::absent();
+    std::fs::write(letter.file(), "Dear reader, ".repeat(100)).unwrap();
+    let letter = format!("sqlite:{}", letter.file().display());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let taken_url = format!("http://{taken}");
+
+    let cases: [(&[(&str, &str)], &str); 8] = [
+        (&[("--addr", "ftp://127.0.0.1")], "ftp://127.0.0.1"),
+        (&[("--peers", "http://127.0.0.1:1")], "--peers"),
+        (&[("--peers", "not a URL")], "not a URL"),
+        (&[("--db", "mongodb://127.0.0.1/x")], "mongodb:"),
+        (&[("--db", "sqlite:/no/such/folder/x.db")], "/no/such/folder/x.db"),
+        (&[("--db", &letter)], &letter),
+        (&[("--api", &taken)], &taken),
+        (&[("--addr", &taken_url), ("--peers", &taken_url)], &taken),
+    ];
+    for (changed, part) in cases {
+        let (code, text) = refused(&sample.file(), changed);
+        assert_eq!(code, Some(2), "{changed:?}: {text}");
+        assert!(text.contains(part), "{changed:?}: {text}");
+        assert_eq!(text.lines().count(), 1, "{changed:?}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_read_is_a_usage_error() {
+    let sample = Sample::with_scores([]).await;
+    let (code, text) = refused(&sample.file(), &[("--log", "a=b=c")]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("--log") && text.contains("a=b=c"), "{text}");
+}
