@@ -1,8 +1,8 @@
 //! `cargo xtask cluster`: real processes that share a cache over a real database, before your eyes.
 //!
 //! Each act makes claims and checks them against the nodes' own counters; a claim that does not hold
-//! makes the task fail. [`nodes`] starts, kills and stops the processes, [`ask`] talks to them,
-//! [`workload`] draws keys and asks for them, [`acts`] is the play, [`report`] is how it looks.
+//! makes the task fail. `nodes` starts, kills and stops the processes, `ask` talks to them,
+//! `workload` draws keys and asks for them, `acts` is the play, `report` is how it looks.
 
 mod acts;
 mod ask;

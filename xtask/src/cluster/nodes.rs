@@ -82,7 +82,7 @@ impl Cluster {
         loop {
             tries.next();
             let ports = ports::free_from(first, count)?;
-            let api_ports = ports::free_from(first_api.max(first), count)?;
+            let api_ports = ports::free_from(first_api, count)?;
             let mut cluster = Self::new(program, &ports, &api_ports, delay)?;
             match cluster.start_all().await {
                 Ok(()) => return Ok(cluster),
