@@ -7,6 +7,7 @@
 //!
 //! Tasks talk to this machine's loopback interface only.
 
+pub mod bench;
 pub mod ci;
 pub mod cluster;
 pub mod codegen;

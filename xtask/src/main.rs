@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{ci, cluster, codegen, process::tied, tidy};
+use xtask::{bench, ci, cluster, codegen, process::tied, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The tasks of the workspace")]
@@ -14,6 +14,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    Bench(bench::Args),
     Ci(ci::Args),
     Cluster(cluster::Args),
     Codegen(codegen::Args),
@@ -27,6 +28,7 @@ enum Task {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
+        Task::Bench(args) => bench::run(&args),
         Task::Ci(args) => ci::run(&args),
         Task::Cluster(args) => cluster::run(&args).await,
         Task::Codegen(args) => codegen::run(&args),
