@@ -38,9 +38,9 @@ impl Columns {
 
     /// Appends the points of `table` in `range`.
     pub(crate) fn copy(&mut self, table: &Table, range: Range<usize>) {
-        if let Some(lows) = table.lows.get(range.clone()) {
+        if !table.lows.is_empty() {
             self.lows.resize(self.owners.len(), 0);
-            self.lows.extend_from_slice(lows);
+            self.lows.extend_from_slice(&table.lows[range.clone()]);
         }
         self.heads.extend_from_slice(&table.heads[range.clone()]);
         self.owners.extend_from_slice(&table.owners[range]);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::Scheme;
 use crate::scheme::{crc32_of_point, finalise, widen};
 
-/// Places one node after the other and works out but once what they have in common.
+/// Places one node after the other and works out only once what they have in common.
 ///
 /// CRC-32 is affine: `crc(a ++ b)` is `crc(b)` xor something that depends on `a` and on the
 /// *length* of `b` only. For all labels of one length the index therefore contributes the same,

@@ -57,7 +57,7 @@ impl Ring {
 
     /// Returns the label of the node that owns `key`, or `None` if nobody owns anything.
     ///
-    /// Costs the hash of the key and about two cache lines.
+    /// Costs the hash of the key and about as much again, however many nodes there are.
     #[must_use]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<&str> {
         self.label(self.get_index(key)?)

@@ -163,11 +163,7 @@ pub(crate) fn widen(hash: u32) -> u64 {
 
 /// Point labels: golang/groupcache `consistenthash.go`, decimal index + label.
 pub(crate) fn crc32_of_point(index: u32, label: &str) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    let mut digits = [0; 10];
-    hasher.update(decimal(index, &mut digits));
-    hasher.update(label.as_bytes());
-    hasher.finalize()
+    crc32fast::hash(format!("{index}{label}").as_bytes())
 }
 
 /// Point labels: mailgun/groupcache `consistenthash.go` and groupcache-go `picker.go`. Both sort
@@ -180,20 +176,6 @@ fn fnv1_of_point(index: u32, label: &str) -> u64 {
 fn fnv1(bytes: &[u8]) -> u64 {
     let fold = |state: u64, byte: &u8| state.wrapping_mul(0x100_0000_01b3) ^ u64::from(*byte);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold)
-}
-
-/// Returns the decimal digits of `number`. A ring of a thousand nodes asks fifty thousand times,
-/// and the formatting machinery would take longer than the hash.
-fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
-    let mut begin = digits.len();
-    loop {
-        begin -= 1;
-        digits[begin] = b"0123456789"[number as usize % 10];
-        number /= 10;
-        if number == 0 {
-            return &digits[begin..];
-        }
-    }
 }
 
 /// Mixes all bits into all others (MurmurHash3 `fmix32`, public domain, by Austin Appleby).

@@ -1,4 +1,4 @@
-//! The sorted points and the index that finds the right one within two cache lines.
+//! The sorted points, and the index that leads to the right eight of them.
 
 use crate::columns::{Columns, sort};
 

@@ -58,6 +58,24 @@ fn a_point_of_a_32_bit_hash_takes_at_most_10_bytes() {
     }
 }
 
+/// All points of the new node come before all others, where there is nothing to copy.
+#[test]
+fn changed_ring_takes_no_more_than_one_built_anew() {
+    let number = |bytes: &[u8]| std::str::from_utf8(bytes).unwrap().parse().unwrap();
+    let builder = Ring::builder().scheme(Scheme::from_hash("number", number));
+    let base = builder.clone().node("900000").build().unwrap();
+    let kept = |ring: &dyn Fn() -> Ring| {
+        let before = LIVE_BYTES.get();
+        let ring = ring();
+        let kept = LIVE_BYTES.get() - before;
+        drop(ring);
+        kept
+    };
+    let anew = kept(&|| builder.clone().nodes(["900000", "1"]).build().unwrap());
+    let changed = kept(&|| base.with_node("1").unwrap());
+    assert!(changed <= anew, "{changed} bytes against {anew}");
+}
+
 #[test]
 fn a_point_of_a_64_bit_hash_takes_at_most_14_bytes() {
     let per_point = bytes_per_point(Scheme::MailgunV2, 100, 50);
