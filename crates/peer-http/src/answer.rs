@@ -12,17 +12,32 @@ use prost::Message as _;
 use crate::generated::GetResponse;
 
 /// A value from the node that owns it.
+///
+/// A [`Handler`](crate::Handler) makes one from whatever becomes a `ByteView`; a get returns one.
+///
+/// ```
+/// use carrotcache_peer_http::Answer;
+///
+/// let answer = Answer::new("630").with_minute_qps(12.5);
+/// assert_eq!(answer.value, "630");
+/// assert_eq!(answer.minute_qps, Some(12.5));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Answer {
-    /// The value, which shares no memory with the connection that it came over.
+    /// The value.
+    ///
+    /// One that came from a peer shares no memory with the connection that it came over, so that
+    /// keeping it costs its own length and a few bytes.
     pub value: ByteView,
     /// How often the owner was asked for the key of late, in requests a minute, if it says so.
+    ///
+    /// Go's groupcache has the field for deciding what to mirror, and leaves it empty.
     pub minute_qps: Option<f64>,
 }
 
 impl Answer {
-    /// Returns an answer that carries `value`.
+    /// Returns an answer that carries `value`, and nothing about how often it was asked for.
     #[must_use]
     pub fn new(value: impl Into<ByteView>) -> Self {
         Self { value: value.into(), minute_qps: None }
@@ -36,7 +51,8 @@ impl Answer {
 
     /// Returns the answer whose message is `body`.
     ///
-    /// The value is a slice of `body`, so whoever keeps it keeps all of `body`.
+    /// The value is a slice of `body`, so whoever keeps it keeps all of `body`. Fields that a later
+    /// version may add are passed over; a message without a value has an empty one.
     pub(crate) fn decode(body: Bytes) -> Result<Self, prost::DecodeError> {
         let GetResponse { value, minute_qps } = GetResponse::decode(body)?;
         Ok(Self { value: value.unwrap_or_default().into(), minute_qps })
@@ -45,7 +61,14 @@ impl Answer {
 
 /// The body of a response: a `GetResponse` or a line of text.
 ///
-/// It knows its length, so that it is sent with a `content-length` and never in chunks.
+/// It knows its length, so that it is sent with a `content-length` and never in chunks. The message
+/// is written by hand, because an encoder would copy the value into its buffer:
+///
+/// ```text
+/// 0a  length     value                 11           little-endian double
+/// tag (varint)                         tag
+/// ╰─ head ─────╯ ╰─ the cache's own ─╯ ╰─ tail, if there is a rate ─────╯
+/// ```
 #[derive(Debug)]
 pub struct AnswerBody {
     /// What is still to be sent, in order. A large value is a part of its own, so that it goes
@@ -53,7 +76,7 @@ pub struct AnswerBody {
     parts: [Bytes; 3],
 }
 
-/// The tag of field 1, length-delimited.
+/// The tag of field 1, length-delimited. A tag is the number of the field and its wire type.
 const VALUE_TAG: u8 = 1 << 3 | 2;
 /// The tag of field 2, 64 bits.
 const MINUTE_QPS_TAG: u8 = 2 << 3 | 1;
@@ -61,11 +84,11 @@ const MINUTE_QPS_TAG: u8 = 2 << 3 | 1;
 const MAX_HEAD_BYTES: usize = 11;
 /// A tag and a double.
 const TAIL_BYTES: usize = 9;
-/// Up to here a copy into one buffer is cheaper than another part.
+/// Up to here a copy into one buffer is cheaper than another part to hand to the kernel.
 const COPIED_BYTES: usize = 4 << 10;
 
 impl AnswerBody {
-    /// Returns the body of an answer with a value.
+    /// Returns the body of an answer with a value. Only a small value is copied.
     pub(crate) fn of_answer(answer: Answer) -> Self {
         let Answer { value, minute_qps } = answer;
         let is_copied = value.len() <= COPIED_BYTES;
@@ -83,6 +106,8 @@ impl AnswerBody {
     }
 
     /// Returns a body that says `line`, without what would make it more than one short line.
+    ///
+    /// The text of a loader's error may hold anything, and ends up in the logs of another node.
     pub(crate) fn of_line(line: &str) -> Self {
         let clean = |c: char| if c.is_control() { ' ' } else { c };
         let line: String = line.chars().take(MAX_LINE_CHARS).map(clean).chain(['\n']).collect();

@@ -11,27 +11,48 @@ use crate::url::BaseUrl;
 
 /// Says what an [`HttpPool`] is like before it is built; from [`HttpPool::builder`].
 ///
-/// Every bound has a default that suits a ring of a few hundred nodes in one data centre.
+/// Every bound has a default that suits a ring of a few hundred nodes in one data centre. Three
+/// settings belong to the ring and not to a node, and must be the same on all of them: the
+/// [base path](Self::base_path), the [scheme](Self::ring_scheme) and the
+/// [points](Self::ring_points).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use carrotcache_peer_http::HttpPool;
+///
+/// let pool = HttpPool::builder("http://10.0.0.1:8001")
+///     .base_path("/internal/cache/")
+///     .attempt_timeout(Duration::from_millis(500))
+///     .max_answer_bytes(8 << 20)
+///     .build()?;
+/// # Ok::<(), carrotcache_peer_http::BuildError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct HttpPoolBuilder {
+    /// Taken apart in [`build`](Self::build), so that a fault in it is an error there.
     base_url: String,
     config: Config,
 }
 
-/// The settings, as client and server read them.
+/// The settings, as client and server read them. The builder's methods say what they mean.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
+    // Both sides.
     pub(crate) base_path: String,
+    /// Scheme and points, without nodes.
     pub(crate) ring: RingBuilder,
+    pub(crate) max_key_bytes: usize,
+    pub(crate) max_group_bytes: usize,
+    // The client.
     pub(crate) connect_timeout: Duration,
     pub(crate) attempt_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) max_idle_connections: usize,
     pub(crate) max_answer_bytes: u64,
-    pub(crate) max_key_bytes: usize,
-    pub(crate) max_group_bytes: usize,
+    // The server.
     pub(crate) max_time_left: Duration,
     pub(crate) header_read_timeout: Duration,
     pub(crate) drain_timeout: Duration,
@@ -39,6 +60,7 @@ pub(crate) struct Config {
 }
 
 impl HttpPoolBuilder {
+    /// Returns the builder with every default.
     pub(crate) fn new(base_url: String) -> Self {
         let config = Config {
             base_path: "/_groupcache/".to_owned(),
@@ -84,6 +106,8 @@ impl HttpPoolBuilder {
     }
 
     /// Sets the longest time that a new connection to a peer may take; 1 s unless set.
+    ///
+    /// A machine that is gone answers nothing at all, and this is how long it takes to notice.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
         self
@@ -108,24 +132,34 @@ impl HttpPoolBuilder {
 
     /// Sets the largest number of connections to one peer, and so of gets from it that are under
     /// way at one moment; 128 unless set. Further gets wait, within their time.
+    ///
+    /// It bounds what a slow peer can hold here in sockets and memory.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
         self
     }
 
     /// Sets the largest number of unused connections kept to one peer; 128 unless set.
+    ///
+    /// Fewer save descriptors on a large ring, more save connecting again after a burst. (Go's
+    /// default of 2 a host makes a busy groupcache open a connection for most gets.)
     pub fn max_idle_connections(mut self, connections: usize) -> Self {
         self.config.max_idle_connections = connections;
         self
     }
 
     /// Sets the largest answer that is accepted from a peer; 64 MiB unless set.
+    ///
+    /// It counts the message, which is a few bytes longer than its value. A larger answer is not
+    /// read to its end: the get ends in [`PeerError::TooLarge`](crate::PeerError::TooLarge).
     pub fn max_answer_bytes(mut self, bytes: u64) -> Self {
         self.config.max_answer_bytes = bytes;
         self
     }
 
     /// Sets the longest key that is asked for or answered, in bytes; 1 KiB unless set.
+    ///
+    /// The head of a request may be as long as the longest names need, and 16 KiB more.
     pub fn max_key_bytes(mut self, bytes: usize) -> Self {
         self.config.max_key_bytes = bytes;
         self
@@ -138,6 +172,8 @@ impl HttpPoolBuilder {
     }
 
     /// Sets the longest time that a peer is believed to wait for its answer; 60 s unless set.
+    ///
+    /// A peer that claims more gets a [`PeerRequest`](crate::PeerRequest) with this.
     pub fn max_time_left(mut self, time: Duration) -> Self {
         self.config.max_time_left = time;
         self
@@ -151,6 +187,9 @@ impl HttpPoolBuilder {
     }
 
     /// Sets how long requests that are under way at the shutdown may take; 10 s unless set.
+    ///
+    /// What is not answered by then is cut, and
+    /// [`ServeError::DrainTimedOut`](crate::ServeError::DrainTimedOut) tells.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.config.drain_timeout = timeout;
         self
@@ -158,7 +197,8 @@ impl HttpPoolBuilder {
 
     /// Sets the largest number of connections that are served at one moment; 4096 unless set.
     ///
-    /// Further ones wait in the queue of the operating system.
+    /// Further ones wait in the queue of the operating system. Best below the process's limit of
+    /// open files, which is met with patience too, but hits everything else in the process.
     pub fn max_accepted(mut self, connections: usize) -> Self {
         self.config.max_accepted = connections;
         self

@@ -21,16 +21,19 @@ use crate::url::BaseUrl;
 /// A connection to a peer that carries one request at a time.
 ///
 /// No task stands behind it: whoever waits for a reply also moves the bytes. That saves two
-/// switches between tasks for each get, and a get that is dropped takes its connection along.
+/// switches between tasks for each get, and a get that is dropped takes its connection along. While
+/// it is unused nobody moves anything; what happened meanwhile is found out by the next exchange.
 pub(crate) struct Connection {
+    /// Hands requests to the driver.
     sender: SendRequest<Empty<Bytes>>,
-    /// `None` once the connection is closed.
+    /// Speaks HTTP over the socket when it is polled; `None` once the connection is closed.
     driver: Option<Driver<TokioIo<TcpStream>, Empty<Bytes>>>,
 }
 
 /// What came back for a request.
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
+    /// What our own nodes say beside the status.
     pub(crate) outcome: Option<Outcome>,
     pub(crate) body: ReplyBody,
 }
@@ -39,7 +42,7 @@ pub(crate) struct Reply {
 #[derive(Default)]
 pub(crate) struct ReplyBody {
     bytes: Bytes,
-    /// Whether `bytes` are a slice of a larger buffer.
+    /// Whether `bytes` are a slice of the connection's buffer, which may be far larger.
     is_borrowed: bool,
 }
 
@@ -64,18 +67,28 @@ const MAX_TRUSTED_BYTES: u64 = 1 << 20;
 
 impl Connection {
     /// Opens a connection to the peer at `url`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it leaves nothing behind.
     pub(crate) async fn open(url: &BaseUrl, connect_timeout: Duration) -> io::Result<Self> {
         let stream = timeout(connect_timeout, TcpStream::connect((url.host(), url.port())));
         let stream = stream.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         // A request is one small segment, which must not wait for the acknowledgement of another.
         stream.set_nodelay(true)?;
-        let handshake =
-            Builder::new().max_header_size(MAX_HEAD_BYTES).handshake(TokioIo::new(stream));
-        let (sender, driver) = handshake.await.map_err(io::Error::other)?;
+        let mut http = Builder::new();
+        // A request has no body, so that there are no buffers to gather in one write.
+        http.max_header_size(MAX_HEAD_BYTES).writev(false);
+        let handshake = http.handshake(TokioIo::new(stream)).await;
+        let (sender, driver) = handshake.map_err(io::Error::other)?;
         Ok(Self { sender, driver: Some(driver) })
     }
 
     /// Returns the reply to `request`, its whole body read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once dropped, the connection is in the midst of something: it is not reusable.
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Empty<Bytes>>,
@@ -110,6 +123,10 @@ impl Connection {
 }
 
 /// Reads a response to its end, or as far as it is of interest.
+///
+/// # Cancel safety
+///
+/// What was read is lost, and the connection is not reusable.
 async fn read(response: Response<Incoming>, max_bytes: u64) -> Result<Reply, ExchangeError> {
     let (head, body) = response.into_parts();
     let outcome = head.headers.get(OUTCOME).and_then(Outcome::from_header);
@@ -123,6 +140,13 @@ async fn read(response: Response<Incoming>, max_bytes: u64) -> Result<Reply, Exc
 }
 
 /// Reads a body of at most `max_bytes`.
+///
+/// A body that came in one piece is passed on as it is. One in many is put together in a buffer of
+/// its own, which grows with what has really come.
+///
+/// # Cancel safety
+///
+/// What was read is lost, and the connection is not reusable.
 async fn read_body(mut body: Incoming, max_bytes: u64) -> Result<ReplyBody, ExchangeError> {
     let announced = body.size_hint().lower();
     if announced > max_bytes {
@@ -160,5 +184,22 @@ impl ReplyBody {
     pub(crate) fn line(&self) -> String {
         let text = String::from_utf8_lossy(&self.bytes);
         text.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_value_does_not_keep_the_buffer_it_was_read_into() {
+        let mut buffer = vec![0; 64 << 10];
+        buffer[..5].copy_from_slice(b"\x0a\x03Tom");
+        let buffer = Bytes::from(buffer);
+        let body = ReplyBody { bytes: buffer.slice(..5), is_borrowed: true };
+        let answer = body.into_answer().expect("a message");
+        assert_eq!(answer.value, "Tom");
+        assert!(!buffer.as_ptr_range().contains(&answer.value.as_ptr()));
+        assert!(buffer.is_unique());
     }
 }

@@ -15,16 +15,29 @@ use crate::url::UrlError;
 /// [`NotFound`](Self::NotFound) and [`LoadFailed`](Self::LoadFailed) are the owner's verdicts: it
 /// was asked, its loader ran, and asking again or elsewhere would only ask the database twice. All
 /// others say that the owner could not be asked, so that the value is better loaded here.
+///
+/// It can be cloned, because all who wait for one get share its error. The cause, where there is
+/// one, is the [`source`](StdError::source) and not repeated in the text.
+///
+/// ```
+/// use carrotcache_peer_http::PeerError;
+///
+/// let error = PeerError::Status { peer: "http://10.0.0.2:8001".into(), status: 302 };
+/// assert!(!error.is_verdict());
+/// assert_eq!(error.to_string(), "peer http://10.0.0.2:8001 answered with status 302");
+/// ```
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum PeerError {
-    /// The owner's loader said that there is no such thing.
+    /// The owner's loader said that there is no such thing. A verdict.
     #[error("peer {peer} found no such key")]
     NotFound {
         /// The peer's base URL.
         peer: Arc<str>,
     },
-    /// The owner's loader failed.
+    /// The owner's loader failed. A verdict.
+    ///
+    /// So is a bare status 500, which is how Go's groupcache says it.
     #[error("peer {peer} failed to load the key: {message}")]
     LoadFailed {
         /// The peer's base URL.
@@ -33,6 +46,9 @@ pub enum PeerError {
         message: String,
     },
     /// The peer does not have the group.
+    ///
+    /// It may run another version, or may still be starting. So is a bare status 404, which is how
+    /// Go's groupcache says it.
     #[error("peer {peer} has no such group")]
     NoSuchGroup {
         /// The peer's base URL.
@@ -55,6 +71,8 @@ pub enum PeerError {
         source: Arc<io::Error>,
     },
     /// The answer did not come in time, or the peer says that the load did not end in time.
+    ///
+    /// The load may still go on at the owner, so that the next get may find the value there.
     #[error("peer {peer} did not answer within {after:?}")]
     TimedOut {
         /// The peer's base URL.
@@ -62,7 +80,7 @@ pub enum PeerError {
         /// The time that the peer was given.
         after: Duration,
     },
-    /// The connection ended before the answer did.
+    /// The connection ended before the answer did, or before it began.
     #[error("peer {peer} cut its answer short")]
     Truncated {
         /// The peer's base URL.
@@ -70,7 +88,7 @@ pub enum PeerError {
         /// How the connection ended.
         source: Arc<dyn StdError + Send + Sync>,
     },
-    /// The answer is larger than this node accepts.
+    /// The answer is larger than this node accepts. The rest of it was not read.
     #[error("peer {peer} answered with more than {max_bytes} bytes")]
     TooLarge {
         /// The peer's base URL.
@@ -86,7 +104,8 @@ pub enum PeerError {
         /// What the parser said.
         source: Arc<dyn StdError + Send + Sync>,
     },
-    /// The peer answered with a status that no node of a ring sends.
+    /// The peer answered with a status that no node of a ring sends: something else listens there,
+    /// or stands in between.
     #[error("peer {peer} answered with status {status}")]
     Status {
         /// The peer's base URL.
@@ -130,7 +149,7 @@ impl PeerError {
     }
 }
 
-/// Why a pool could not be built.
+/// Why a pool could not be built; from [`HttpPoolBuilder::build`](crate::HttpPoolBuilder::build).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -154,7 +173,9 @@ pub enum BuildError {
     Ring(#[from] RingError),
 }
 
-/// Why a set of peers was refused. The old set stays.
+/// Why a set of peers was refused; from [`HttpPool::set_peers`](crate::HttpPool::set_peers).
+///
+/// The old set stays.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SetPeersError {
@@ -173,7 +194,7 @@ pub enum SetPeersError {
     Ring(#[from] RingError),
 }
 
-/// How serving ended, if not in good order.
+/// How serving ended, if not in good order; from [`HttpPool::serve`](crate::HttpPool::serve).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ServeError {

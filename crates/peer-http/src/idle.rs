@@ -1,4 +1,8 @@
 //! The connections to one peer: how many there may be, and those that are unused.
+//!
+//! Nothing here looks after the unused ones in the background. They are looked at when one is
+//! taken or put back, and a peer that is asked no more keeps the few that it had until it leaves
+//! the ring.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,17 +21,21 @@ pub(crate) struct Connections {
     /// The unused ones, the one used last at the back. It is the first to be used again, so that
     /// those that a quiet hour does not need grow old at the front.
     idle: Mutex<VecDeque<Idle>>,
+    /// How many unused ones are kept.
     max_idle: usize,
+    /// How old an unused one may be and still be used.
     idle_timeout: Duration,
 }
 
 /// An unused connection.
 struct Idle {
     connection: Connection,
+    /// When its last exchange ended.
     since: Instant,
 }
 
 impl Connections {
+    /// Returns the room for as many as `config` allows, and none yet.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             slots: Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)),
@@ -37,7 +45,12 @@ impl Connections {
         }
     }
 
-    /// Returns the right to use one connection, once there is room for it.
+    /// Returns the right to use one connection, once there is room for it: first come, first
+    /// served.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it gives up the place in the queue.
     pub(crate) async fn slot(&self) -> SemaphorePermit<'_> {
         self.slots.acquire().await.expect("the semaphore is never closed")
     }

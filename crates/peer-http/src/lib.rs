@@ -2,14 +2,44 @@
 //!
 //! Each node of a cache has an [`HttpPool`]. It says by a ring who owns a key
 //! ([`owner`](HttpPool::owner)), asks owners elsewhere for values ([`HttpPeer::get`]), and answers
-//! those who ask this node ([`HttpPool::serve`], or [`HttpPool::service`] inside another server). What
-//! answers is a [`Handler`]; this crate knows nothing of caches.
+//! those who ask this node ([`HttpPool::serve`], or [`HttpPool::service`] inside another server).
+//! What answers is a [`Handler`]; this crate knows nothing of caches.
+//!
+//! ```
+//! use carrotcache_peer_http::{Answer, Handler, HttpPool, Owner, PeerRequest, Refusal};
+//! use tokio::net::TcpListener;
+//!
+//! /// Knows the length of every key.
+//! struct Lengths;
+//!
+//! impl Handler for Lengths {
+//!     async fn get(&self, request: PeerRequest) -> Result<Answer, Refusal> {
+//!         Ok(Answer::new(request.key.len().to_string()))
+//!     }
+//! }
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! // One node serves, ...
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let there = format!("http://{}", listener.local_addr()?);
+//! let owner = HttpPool::builder(&there).build()?;
+//! tokio::spawn(owner.serve(listener, Lengths, std::future::pending()));
+//!
+//! // ... another has it as a peer, and asks it for what it owns.
+//! let here = "http://127.0.0.1:1";
+//! let pool = HttpPool::builder(here).build()?;
+//! pool.set_peers([here, &there])?;
+//! if let Owner::Remote(peer) = pool.owner("Tom") {
+//!     assert_eq!(peer.get("lengths", "Tom", None).await?.value, "3");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
 //!
 //! # The wire
 //!
 //! A get is `GET {base URL}{base path}{group}/{key}`, the base path `/_groupcache/` unless set. The
 //! answer is the protobuf message `GetResponse { 1: bytes value, 2: double minute_qps }` of
-//! `proto/groupcache.proto`, in full what Go's groupcache sends. [`path`] says how names are escaped.
+//! `proto/groupcache.proto`. [`path`] says how names are escaped.
 //!
 //! | how it ended | status | `carrotcache-outcome` | at the asking node |
 //! |---|---|---|---|
@@ -21,10 +51,17 @@
 //! | not in time | 504 | `timed-out` | [`PeerError::TimedOut`] |
 //! | malformed request | 400 | `invalid` | [`PeerError::BadRequest`] |
 //!
-//! Everything but a value comes with one line of text. A Go node takes any status but 200 as a
-//! reason to load locally. It sends no `carrotcache-outcome`; its 404 means no such group, and its
-//! 500 that the getter failed. The request header `carrotcache-time-left` tells the owner how many
-//! milliseconds the asking node still waits.
+//! Everything but a value comes with one line of text. The request header `carrotcache-time-left`
+//! tells the owner how many milliseconds the asking node still waits.
+//!
+//! # One ring with Go
+//!
+//! Nodes of Go's groupcache can be on the same ring: requests, answers and the placement of keys
+//! are the same to the byte, but for two things that Go understands too. A space in a name is sent
+//! as `%20`, since Go's server does not read a `+` as one, and the headers above are ignored by it.
+//!
+//! Go sends no `carrotcache-outcome`; its 404 means no such group, and its 500 that the getter
+//! failed. A Go node takes any status but 200 as a reason to load locally, a `not-found` included.
 //!
 //! # What is believed
 //!
@@ -38,9 +75,15 @@
 //!
 //! A peer has up to [`max_connections`](HttpPoolBuilder::max_connections), each with one get under
 //! way. The one that was used last is used next. No task stands behind a connection: the future of
-//! a get moves the bytes itself, and takes its connection along when it is dropped. The price is that
-//! a connection which the peer closes while it is unused is noticed by the next get, which then
-//! opens another.
+//! a get moves the bytes itself, and takes its connection along when it is dropped. The price is
+//! that a connection which the peer closes while it is unused is noticed by the next get, which
+//! then opens another.
+//!
+//! # Where to look
+//!
+//! `pool` (who owns a key), `client` (a get), `connection` and `idle` (the sockets under it),
+//! `serve` (a listener), `server` (a request), `path`, `answer` and `outcome` (the wire, from the
+//! first byte to the last), `config` (every bound and its default).
 
 mod answer;
 mod client;

@@ -1,4 +1,8 @@
 //! The headers that our own nodes understand, and Go's ignore.
+//!
+//! A status alone does not tell a key that is not there from a group that is not there, and Go's
+//! nodes take any status but 200 as a reason to load the value themselves. The header lets our own
+//! nodes take an owner's verdict for what it is.
 
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
@@ -14,15 +18,22 @@ pub(crate) const TIME_LEFT: HeaderName = HeaderName::from_static("carrotcache-ti
 /// How a request ended, other than with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
+    /// The loader says that there is no such thing.
     NotFound,
+    /// The loader failed.
     LoadFailed,
+    /// The node does not have the group.
     NoSuchGroup,
+    /// The node has too much to do.
     Overloaded,
+    /// The value did not come while the asking node waited.
     TimedOut,
+    /// The request makes no sense.
     Invalid,
 }
 
 impl Outcome {
+    /// All of them, the frequent ones first.
     const ALL: [Self; 6] = [
         Self::NotFound,
         Self::LoadFailed,
@@ -32,7 +43,7 @@ impl Outcome {
         Self::Invalid,
     ];
 
-    /// Returns what the header of an answer says.
+    /// Returns what the header of an answer says, if this version knows the word.
     pub(crate) fn from_header(value: &HeaderValue) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| value == outcome.as_str())
     }

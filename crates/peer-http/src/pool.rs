@@ -13,7 +13,9 @@ use crate::url::BaseUrl;
 
 /// This node's view of all nodes: who owns a key, and how to ask them.
 ///
-/// Clones share one set of peers and their connections.
+/// Clones share one set of peers and their connections. It has no task and no socket of its own:
+/// who the peers are is told to it by [`set_peers`](Self::set_peers), as often as that changes, and
+/// [`serve`](Self::serve) is called by whoever has a listener.
 ///
 /// ```
 /// use carrotcache_peer_http::{HttpPool, Owner};
@@ -35,6 +37,7 @@ pub struct HttpPool {
 
 /// What the clones of a pool share.
 struct Shared {
+    /// This node's own base URL.
     own: BaseUrl,
     config: Arc<Config>,
     /// Replaced as a whole. Readers hold the lock for as long as it takes to look a key up.
@@ -68,6 +71,7 @@ impl HttpPool {
         HttpPoolBuilder::new(base_url.into())
     }
 
+    /// Returns a pool without peers. `ring` has no nodes.
     pub(crate) fn new(own: BaseUrl, config: Config, ring: Ring) -> Self {
         let peers = RwLock::new(Peers { ring, owners: Vec::new() });
         let shared = Shared { own, config: Arc::new(config), peers, changing: Mutex::new(()) };
@@ -79,7 +83,21 @@ impl HttpPool {
     /// Keys are looked up in the old set or in the new one, never in a mixture. The connections to
     /// peers that stay are kept, and a get from one that leaves still ends.
     ///
-    /// Costs what building the ring costs; look-ups go on meanwhile.
+    /// Costs what building the ring costs; look-ups go on meanwhile. Two calls at one moment take
+    /// effect one after the other.
+    ///
+    /// ```
+    /// # use carrotcache_peer_http::{HttpPool, SetPeersError};
+    /// let own = "http://10.0.0.1:8001";
+    /// let pool = HttpPool::builder(own).build()?;
+    /// pool.set_peers([own, "http://10.0.0.2:8001"])?;
+    ///
+    /// // Without the node itself, everybody else would send keys here that it sends back.
+    /// let refused = pool.set_peers(["http://10.0.0.2:8001"]);
+    /// assert!(matches!(refused, Err(SetPeersError::OwnUrlMissing { .. })));
+    /// assert_eq!(pool.ring().len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -119,6 +137,8 @@ impl HttpPool {
     }
 
     /// Returns the ring of the present peers, which is empty until they are set.
+    ///
+    /// Its [`fingerprint`](Ring::fingerprint) tells whether two nodes agree.
     #[must_use]
     pub fn ring(&self) -> Ring {
         self.shared.peers.read().unwrap_or_else(PoisonError::into_inner).ring.clone()
@@ -130,6 +150,7 @@ impl HttpPool {
         self.shared.own.text()
     }
 
+    /// Returns the settings.
     pub(crate) fn config(&self) -> &Arc<Config> {
         &self.shared.config
     }

@@ -1,4 +1,7 @@
 //! Accepts the connections of peers, and ends in good order.
+//!
+//! An [`Acceptor`] brings connections, a [`Server`] runs a task for each. Whoever serves inside
+//! another HTTP server needs only the service, and none of this.
 
 use std::future::Future;
 use std::io;
@@ -19,6 +22,9 @@ use crate::{Handler, HttpPool, ServeError};
 
 impl HttpPool {
     /// Returns a service that answers peers with what `handler` says, for use in any HTTP server.
+    ///
+    /// Of the pool's settings it takes those about requests: the base path, the longest key and
+    /// group, and the longest time left. Timeouts and limits of connections are the server's.
     pub fn service<H: Handler>(&self, handler: H) -> PeerService<H> {
         PeerService::new(handler, Arc::clone(self.config()))
     }
@@ -29,7 +35,24 @@ impl HttpPool {
     /// under way are answered, within the pool's drain timeout.
     ///
     /// A connection whose head of a request does not come within the header read timeout is
-    /// closed. When the process has no file descriptor left, accepting waits and goes on.
+    /// closed. When the process has no file descriptor left, accepting waits and goes on. A panic
+    /// in the handler ends the connection that it was asked over, and nothing else.
+    ///
+    /// The future does not borrow the pool, so that it can be spawned.
+    ///
+    /// ```no_run
+    /// # use carrotcache_peer_http::{Handler, HttpPool};
+    /// # async fn run(handler: impl Handler) -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = HttpPool::builder("http://10.0.0.1:8001").build()?;
+    /// let listener = tokio::net::TcpListener::bind("10.0.0.1:8001").await?;
+    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    /// let serving = tokio::spawn(pool.serve(listener, handler, async { drop(stopped.await) }));
+    ///
+    /// // Later: no new connections, and an answer for whoever has asked.
+    /// drop(stop);
+    /// serving.await??;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -56,6 +79,7 @@ impl HttpPool {
 /// Serves the connections that an [`Acceptor`] brings.
 struct Server<H> {
     service: PeerService<H>,
+    /// The bounds of each connection.
     http: http1::Builder,
     /// A task for each connection. Dropping the set ends them.
     connections: JoinSet<()>,
@@ -68,6 +92,7 @@ struct Server<H> {
 const MAX_HEAD_BYTES: usize = 16 << 10;
 
 impl<H: Handler> Server<H> {
+    /// Returns a server that keeps to the bounds of `config`.
     fn new(config: &Config, service: PeerService<H>) -> Self {
         let mut http = http1::Builder::new();
         // A byte of a name may become three.
@@ -87,6 +112,11 @@ impl<H: Handler> Server<H> {
         }
     }
 
+    /// Serves until `shutdown` ends, and drains.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it cuts all connections.
     async fn run(
         mut self,
         mut acceptor: Acceptor,
@@ -105,7 +135,7 @@ impl<H: Handler> Server<H> {
         self.drain().await
     }
 
-    /// Serves a connection in a task of its own.
+    /// Serves a connection in a task of its own, which holds its slot until the end.
     fn spawn(&mut self, stream: TcpStream, slot: OwnedSemaphorePermit) {
         let connection = self.http.serve_connection(TokioIo::new(stream), self.service.clone());
         let mut shutdown = self.shutdown.subscribe();
@@ -126,7 +156,11 @@ impl<H: Handler> Server<H> {
         });
     }
 
-    /// Lets the connections finish what they are at.
+    /// Lets the connections finish what they are at, and cuts those that take too long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it cuts all connections.
     async fn drain(mut self) -> Result<(), ServeError> {
         self.shutdown.send_replace(true);
         let drained = timeout(self.drain_timeout, async {
@@ -144,6 +178,7 @@ impl<H: Handler> Server<H> {
 /// Accepts connections, as many at one moment as there are slots.
 struct Acceptor {
     listener: TcpListener,
+    /// One permit for each connection that may still be accepted.
     slots: Arc<Semaphore>,
     /// How long the next wait is when accepting fails.
     pause: Duration,
@@ -154,12 +189,19 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Acceptor {
+    /// Returns an acceptor with `max_accepted` slots.
     fn new(listener: TcpListener, max_accepted: usize) -> Self {
         let slots = Arc::new(Semaphore::new(max_accepted.min(Semaphore::MAX_PERMITS)));
         Self { listener, slots, pause: FIRST_PAUSE }
     }
 
     /// Returns the next connection and its slot.
+    ///
+    /// # Cancel safety
+    ///
+    /// No connection is lost: one that was not returned is still in the queue. A wait after a
+    /// failure ends early, which is harmless: the caller drops this when a connection has ended,
+    /// and then a descriptor may be free.
     async fn accept(&mut self) -> (TcpStream, OwnedSemaphorePermit) {
         let slots = Arc::clone(&self.slots);
         let slot = slots.acquire_owned().await.expect("the semaphore is never closed");

@@ -46,7 +46,8 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// The future is dropped when the peer closes its connection before the answer.
+    /// The future is dropped when the peer closes its connection before the answer, as it does when
+    /// its own caller has left. Work that others need is best done in a task.
     fn get(&self, request: PeerRequest) -> impl Future<Output = Result<Answer, Refusal>> + Send;
 }
 
@@ -87,7 +88,8 @@ pub enum Refusal {
     Invalid(String),
 }
 
-/// Answers peers as a service of hyper or tower; from [`HttpPool::service`](crate::HttpPool::service).
+/// Answers peers as a service of hyper or tower; from
+/// [`HttpPool::service`](crate::HttpPool::service).
 ///
 /// It never fails, and takes requests with any body, which it does not read. So it can be mounted
 /// in whatever HTTP server a process has already, beside other routes:
@@ -98,13 +100,35 @@ pub enum Refusal {
 ///   [`mounted_at`](Self::mounted_at) what is left of the base path.
 ///
 /// The server must not clean paths: `..` and `//` are part of keys.
+///
+/// ```
+/// # use carrotcache_peer_http::{Answer, Handler, HttpPool, PeerRequest, Refusal};
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     async fn get(&self, request: PeerRequest) -> Result<Answer, Refusal> {
+/// #         Ok(Answer::new(request.key))
+/// #     }
+/// # }
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use hyper::{Request, Response, service::Service};
+///
+/// let pool = HttpPool::builder("http://10.0.0.1:8001").build()?;
+/// let peers = pool.service(Echo);
+/// // What a server does with each request that it reads:
+/// let request = Request::get("/_groupcache/scores/Tom").body(())?;
+/// let response: Response<_> = Service::call(&peers, request).await?;
+/// assert_eq!(response.status(), 200);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub struct PeerService<H> {
     handler: Arc<H>,
     config: Arc<Config>,
+    /// What the paths of requests begin with here.
     base_path: Arc<str>,
 }
 
 impl<H: Handler> PeerService<H> {
+    /// Returns the service for requests below the configured base path.
     pub(crate) fn new(handler: H, config: Arc<Config>) -> Self {
         let base_path = config.base_path.as_str().into();
         Self { handler: Arc::new(handler), config, base_path }
@@ -112,12 +136,14 @@ impl<H: Handler> PeerService<H> {
 
     /// Returns the service for a server that shows it paths below `base_path`, which is `/` for
     /// one that cuts the whole base path off.
+    ///
+    /// Peers still ask below the pool's own base path.
     #[must_use]
     pub fn mounted_at(self, base_path: &str) -> Self {
         Self { base_path: base_path.into(), ..self }
     }
 
-    /// Returns what `request` asks for.
+    /// Returns what `request` asks for. Nothing of it has been believed before.
     fn parse<B>(&self, request: &Request<B>) -> Result<PeerRequest, Unfit> {
         if request.method() != Method::GET {
             return Err(Unfit::Method);
@@ -214,12 +240,16 @@ impl fmt::Debug for PeerResponse {
 
 /// Why a request does not reach the handler.
 enum Unfit {
+    /// It is no GET.
     Method,
+    /// Its path is none of ours.
     OutsideBase,
+    /// It is malformed in a way that the text tells.
     Invalid(String),
 }
 
 impl Unfit {
+    /// Returns the response that says so.
     fn into_response(self) -> Response<AnswerBody> {
         match self {
             Self::Method => {

@@ -9,10 +9,13 @@ use thiserror::Error;
 /// A base URL of the form `http://host[:port]`.
 ///
 /// The text is kept as it was given, because it is the peer's label on the ring: two nodes that
-/// write one address in two ways would disagree about every owner.
+/// write one address in two ways would disagree about every owner. For the same reason nothing is
+/// made regular here, and what would invite two ways of writing it is refused: a path, even `/`, a
+/// user name, another scheme, `HTTP` in capitals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BaseUrl {
     text: Arc<str>,
+    /// Host and port.
     authority: Authority,
 }
 
@@ -33,7 +36,7 @@ impl BaseUrl {
         host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
     }
 
-    /// Returns the port to connect to.
+    /// Returns the port to connect to, 80 unless the URL names one.
     pub(crate) fn port(&self) -> u16 {
         self.authority.port_u16().unwrap_or(80)
     }
@@ -66,6 +69,15 @@ impl FromStr for BaseUrl {
 }
 
 /// Why a text is no peer's base URL.
+///
+/// ```
+/// # use carrotcache_peer_http::HttpPool;
+/// let error = HttpPool::builder("10.0.0.1:8001").build().unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     r#"peer URL "10.0.0.1:8001" does not start with http://, it should be http://host[:port]"#,
+/// );
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("peer URL {url:?} {reason}, it should be http://host[:port]")]
 #[non_exhaustive]

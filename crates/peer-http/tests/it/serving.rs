@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use carrotcache_peer_http::{Answer, Handler, PeerRequest, Refusal, ServeError};
+use carrotcache_peer_http::{
+    Answer, Handler, HttpPoolBuilder, PeerError, PeerRequest, Refusal, ServeError,
+};
 use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::support::{SOON, Served, ask};
+use crate::support::{Echo, SOON, Served, ask};
 
 /// Answers when it is told to.
 #[derive(Default)]
@@ -70,7 +72,7 @@ async fn shutdown_cuts_what_does_not_end() {
 
 #[tokio::test]
 async fn connections_over_the_bound_wait_for_their_turn() {
-    let served = Served::start(crate::support::Echo::default(), |builder| builder.max_accepted(1));
+    let served = Served::start(Echo::default(), |builder| builder.max_accepted(1));
     let served = served.await;
     let mut first = served.connect().await;
     ask(&mut first, "/_groupcache/scores/Tom").await;
@@ -82,6 +84,28 @@ async fn connections_over_the_bound_wait_for_their_turn() {
     drop(first);
     let body = timeout(SOON, asked).await.expect("in time").expect("no panic");
     assert_eq!(body, b"\x0a\x04Jack");
+}
+
+#[tokio::test]
+async fn panic_of_the_handler_ends_one_connection_and_nothing_else() {
+    let served = Served::echo().await;
+    let mut other = served.connect().await;
+    ask(&mut other, "/_groupcache/scores/Tom").await;
+    let client = served.client();
+    let error = client.get("panic", "key", None).await.expect_err("no value");
+    assert!(matches!(error, PeerError::Truncated { .. }), "{error:?}");
+    ask(&mut other, "/_groupcache/scores/Tom").await;
+    client.get("scores", "Tom", None).await.expect("a value after the panic");
+}
+
+#[tokio::test]
+async fn slow_handler_is_not_cut_off_with_slow_heads() {
+    let header_read_timeout = Duration::from_millis(20);
+    let configure = |builder: HttpPoolBuilder| builder.header_read_timeout(header_read_timeout);
+    let served = Served::start(Echo::default(), configure).await;
+    let time_left = Some(10 * header_read_timeout);
+    let error = served.client().get("never", "key", time_left).await.expect_err("no value");
+    assert!(matches!(error, PeerError::TimedOut { .. }), "{error:?}");
 }
 
 #[tokio::test]

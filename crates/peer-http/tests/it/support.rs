@@ -31,6 +31,7 @@ impl Handler for Echo {
             "overloaded" => Err(Refusal::Overloaded(request.key)),
             "timed-out" => Err(Refusal::TimedOut),
             "invalid" => Err(Refusal::Invalid(request.key)),
+            "panic" => panic!("as asked"),
             "never" => std::future::pending().await,
             "time-left" => Ok(Answer::new(format!("{:?}", request.time_left))),
             "bytes" => Ok(Answer::new(vec![7; request.key.parse().expect("a length")])),
