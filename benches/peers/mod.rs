@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
@@ -79,7 +80,7 @@ pub(crate) async fn own(
 #[derive(Clone)]
 pub(crate) struct Asker {
     client: Client,
-    keys: Vec<String>,
+    keys: Arc<[String]>,
 }
 
 #[derive(Clone)]
@@ -102,7 +103,7 @@ impl Asker {
                 keys.push(key);
             }
         }
-        Ok(Self { client, keys })
+        Ok(Self { client, keys: keys.into() })
     }
 
     /// Returns the length of the value of the `index`th key.
