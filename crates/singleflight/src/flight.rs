@@ -102,20 +102,12 @@ impl<V, E> Flight<V, E> {
         wake(waiters.into_wakers());
     }
 
-    /// Ends the flight for the caller that drove it. If that caller is the only one, there is no
-    /// need to keep the outcome in the flight and to clone it.
-    pub(crate) fn end_driven(flight: Arc<Self>, result: Result<V, Error<E>>) -> Ended<V, E> {
-        // The table has let go of the flight, so that from here on nobody can come to hold it.
-        match Arc::try_unwrap(flight) {
-            Ok(alone) => {
-                let state = alone.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-                Ended::Alone(Outcome { result, shared: state.shared })
-            }
-            Err(flight) => {
-                flight.end(result);
-                Ended::Shared(flight)
-            }
-        }
+    /// Makes this a new flight, and returns whether it was shared.
+    pub(crate) fn renew(&mut self) -> bool {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.callers = 1;
+        state.waiters.clear();
+        mem::take(&mut state.shared)
     }
 
     /// Returns the outcome of a flight that has ended, to one of its callers. Whoever lets go of the

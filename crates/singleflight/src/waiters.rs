@@ -28,6 +28,11 @@ impl Waiters {
         waker
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.slots.clear();
+        self.free.clear();
+    }
+
     /// Takes all wakers; the places stay with their followers.
     pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
         self.slots.iter_mut().filter_map(Option::take).collect()
