@@ -65,7 +65,7 @@ impl<V, E> Flight<V, E> {
             shared: false,
             abandoned: false,
             orphan: None,
-            waiters: Waiters::default(),
+            waiters: Waiters::new(),
         };
         Self { outcome: OnceLock::new(), state: Mutex::new(state) }
     }
@@ -94,12 +94,12 @@ impl<V, E> Flight<V, E> {
     /// Ends the flight and wakes everybody who waits for it. The key has left the table before.
     pub(crate) fn end(&self, result: Result<V, Error<E>>) {
         let mut state = self.lock();
-        let waiters = mem::take(&mut state.waiters);
+        let wakers = state.waiters.end();
         let outcome = Outcome { result, shared: state.shared };
         // A flight is ended once: nothing is replaced, and so dropped, under the lock.
         let _ = self.outcome.set(outcome);
         drop(state);
-        wake(waiters.into_wakers());
+        wake(wakers);
     }
 
     /// Makes this a new flight, and returns whether it was shared.

@@ -2,14 +2,20 @@ use std::task::Waker;
 
 /// The wakers of the followers that wait, each in a place of its own, so that a follower leaves
 /// in constant time however many there are.
-#[derive(Default)]
 pub(crate) struct Waiters {
     slots: Vec<Option<Waker>>,
     /// Places whose follower has left.
     free: Vec<usize>,
 }
 
+/// So many may wait before one of them has to allocate: whoever opens the flight pays for them.
+const ROOM: usize = 8;
+
 impl Waiters {
+    pub(crate) fn new() -> Self {
+        Self { slots: Vec::with_capacity(ROOM), free: Vec::new() }
+    }
+
     /// Keeps `waker` at `place`, which is chosen here if there is none yet, and returns the one
     /// that it replaces.
     pub(crate) fn put(&mut self, place: &mut Option<usize>, waker: Waker) -> Option<Waker> {
@@ -38,9 +44,9 @@ impl Waiters {
         self.slots.iter_mut().filter_map(Option::take).collect()
     }
 
-    /// Returns all wakers of a flight that has ended.
-    pub(crate) fn into_wakers(self) -> impl Iterator<Item = Waker> {
-        self.slots.into_iter().flatten()
+    /// Takes all wakers of a flight that has ended, and leaves no places.
+    pub(crate) fn end(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        std::mem::take(&mut self.slots).into_iter().flatten()
     }
 }
 
@@ -50,7 +56,7 @@ mod tests {
 
     #[test]
     fn places_are_used_again() {
-        let mut waiters = Waiters::default();
+        let mut waiters = Waiters::new();
         let mut stays = None;
         assert!(waiters.put(&mut stays, Waker::noop().clone()).is_none());
         for _ in 0..1_000 {
@@ -60,12 +66,12 @@ mod tests {
             assert!(waiters.remove(place.expect("a place was chosen")).is_some());
         }
         assert_eq!(waiters.slots.len(), 2);
-        assert_eq!(waiters.into_wakers().count(), 1);
+        assert_eq!(waiters.end().count(), 1);
     }
 
     #[test]
     fn a_place_stays_when_its_waker_was_taken() {
-        let mut waiters = Waiters::default();
+        let mut waiters = Waiters::new();
         let (mut first, mut second) = (None, None);
         waiters.put(&mut first, Waker::noop().clone());
         assert_eq!(waiters.take_wakers().len(), 1);

@@ -1,5 +1,6 @@
 //! The behaviour of single flights, seen from outside.
 
+mod allocations;
 mod group;
 mod interleavings;
 mod seam;
