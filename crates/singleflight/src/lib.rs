@@ -20,29 +20,60 @@
 //! # }
 //! ```
 //!
-//! # Two ways to use it
+//! # Three ways to use it
 //!
-//! [`Group::work`] needs no runtime: the callers drive the work themselves. The caller that leads
-//! polls it; if that caller is dropped, one of those that wait takes the work over where it
-//! stands; if nobody waits, the work is dropped.
+//! - [`Group::work`] needs no runtime: the callers drive the work themselves. The caller that
+//!   leads polls it. If that caller is dropped, one of those that wait takes the work over where it
+//!   stands; if nobody waits, the work is dropped.
+//! - [`Group::join`] is for those who run the work in a task of their own, so that it ends even if
+//!   every caller leaves. It says whether the caller leads or follows, and the [`Leader`] is moved
+//!   into the task.
+//! - [`sync::Group`] is for threads: the one that leads runs the work, the others block.
 //!
-//! [`Group::join`] is for those who run the work in a task of their own, so that it ends even
-//! if every caller leaves. It says whether the caller leads or follows, and a [`Leader`] is moved
-//! into the task.
+//! # A flight
+//!
+//! ```text
+//!  caller 1 ─ opens ──┬─ drives ──────── dropped
+//!                     │                     ╰ hands the work on
+//!  caller 2 ─── joins ┤   waits ────────────┬─ drives ──────────┬─ the result
+//!                     │                     │                   │
+//!  caller 3 ───── joins   waits ────────────╯ is woken, waits ──╯─ a clone of it
+//!                                                               ╰ the key left the table just before
+//! ```
+//!
+//! # What happens when …
+//!
+//! | | this crate | Go's `x/sync` | `async_singleflight` | `singleflight-async` | `get_with` of moka |
+//! |---|---|---|---|---|---|
+//! | the leader is dropped | a follower drives the same work on, or ([`join`](Group::join)) it has a task of its own | cannot be | a follower starts anew | a follower starts anew | a follower starts anew |
+//! | … and nobody follows | the work is dropped, the key is free | – | the key stays in the table | the key stays in the table | the key is free |
+//! | a follower is dropped | it leaves alone | `DoChan`: it leaves alone | it leaves alone | it leaves alone | it leaves alone |
+//! | the last waiter is dropped | the work is dropped; a task goes on | the work goes on | the work is dropped | the work is dropped | the work is dropped |
+//! | the work fails | everybody gets a clone of the error | everybody gets the error | only the leader gets the error | everybody gets it, as a value | `try_get_with`: everybody gets it in an `Arc` |
+//! | the work panics | [`Error::Panicked`] for everybody | a panic in everybody, or the end of the process | a panic in the leader, a follower starts anew | as before | as before |
+//! | the work asks for its own key | [`Error::Reentrant`] | waits for ever | waits for ever | waits for ever | waits for ever |
+//! | the key is forgotten | the next caller starts anew | the same | – | – | – |
+//! | a result arrives | all are woken at once | all at once | all at once | one wakes the next | one wakes the next |
 //!
 //! # What is promised
 //!
 //! - For each key, at most one flight is open at a time, and its work is started once.
 //! - Any future may be dropped at any time: no other caller is hurt, and no key stays behind.
-//! - A panic of the work is [`Error::Panicked`] for every caller, and the key can be tried again.
 //! - The key leaves the table before the first caller is woken: whoever sees a result and asks
 //!   again starts anew.
-//! - A caller that follows does not allocate the key.
 //! - No lock is held while the work runs, a result is cloned or dropped, a key is cloned, hashed
 //!   or dropped, or a waker is called. Only the key's `Eq` runs under a lock.
+//! - All interleavings of start, join, drop, end, panic and forget for three parties are tried in
+//!   the tests, against a model.
 //!
-//! What is not promised: a result lives no longer than the last caller that waits for it. This is
-//! no cache; put one before it, and look into it once more in the work.
+//! # What is not
+//!
+//! - A result lives no longer than the last caller that waits for it. This is no cache; put one in
+//!   front, and look into it once more in the work.
+//! - A caller of [`Group::work`] that drives and is not polled keeps the others waiting. Where
+//!   callers cannot be trusted to poll, give the work a task.
+//! - Circles over several tasks or threads are not seen: `a` waits for `b` here, `b` for `a` there.
+//!   Only work that asks for its own key is, directly or through the work of other keys.
 
 mod driver;
 mod error;
