@@ -14,7 +14,6 @@ mod report;
 mod results;
 
 use std::path::Path;
-use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -103,14 +102,13 @@ fn one_round(name: &str, quick: bool, home: &Path) -> Result<String> {
     let mut command =
         workspace::cargo(["bench", "--quiet", "--package", "benches", "--bench", name]);
     if uses_criterion(name)? {
-        command.args(["--", "--noplot", "--sample-size", "15"]);
-        command.args(["--warm-up-time", "0.2", "--measurement-time", "0.6"]);
-        if quick {
-            command.arg("--quick");
-        }
+        let lengths = "--sample-size 15 --warm-up-time 0.2 --measurement-time 0.6";
+        let lengths = if quick { "--quick" } else { lengths };
+        command.args(["--", "--noplot"]).args(lengths.split(' '));
     }
-    let output = command.env("CRITERION_HOME", home).stderr(Stdio::inherit()).output()?;
-    ensure!(output.status.success(), "cargo bench failed ({})", output.status);
+    let output = command.env("CRITERION_HOME", home).output().context("cargo bench")?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "cargo bench failed ({})\n{errors}", output.status);
     String::from_utf8(output.stdout).context("it printed something else than text")
 }
 

@@ -41,6 +41,15 @@ fn ci_lists_commands_that_can_be_pasted() {
     assert!(list.lines().all(|line| line.contains("cargo ")), "{list}");
 }
 
+#[test]
+fn an_unknown_benchmark_is_named_beside_those_there_are() {
+    let output = xtask(&["bench", "no-such-benchmark"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.starts_with("error: there is no benchmark `no-such-benchmark`"), "{error}");
+    assert!(error.contains("ring"), "{error}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_tied_child_ends_when_its_parent_is_killed() {
