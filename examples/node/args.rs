@@ -25,8 +25,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) api: String,
 
-    /// The database; a file that is not there is created with the groups `scores` and `unicode`
-    #[arg(long, value_name = "sqlite:FILE")]
+    /// The database: sqlite:FILE, mysql://USER:PASSWORD@HOST/DATABASE or postgres://…; a file that is
+    /// not there is created with the groups `scores` and `unicode`
+    #[arg(long, value_name = "URL")]
     pub(crate) db: String,
 
     /// How much each group may hold, its bookkeeping included

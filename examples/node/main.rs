@@ -76,9 +76,9 @@ impl Server {
         let database = Database::open(&args.db, args.slow_db).await?;
 
         let node = Node::builder().peers(pool.clone()).build();
-        for table in database.tables().await? {
-            let group = node.group(&table).max_bytes(args.max_bytes.as_u64());
-            group.loader(loader(&database, &table)).build()?;
+        for table in database.tables() {
+            let group = node.group(table).max_bytes(args.max_bytes.as_u64());
+            group.loader(loader(&database, table)).build()?;
         }
 
         let peer_listener = listen(&address_of(&args.addr)?).await?;

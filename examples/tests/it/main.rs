@@ -1,6 +1,6 @@
 //! The examples, tested: parts of `node` by themselves, and `node` as processes.
 
-#[path = "../../node/db.rs"]
+#[path = "../../node/db/mod.rs"]
 mod db;
 #[path = "../../node/parameters.rs"]
 mod parameters;
@@ -8,4 +8,6 @@ mod parameters;
 mod seed;
 
 mod database;
+mod databases;
 mod node;
+mod programs;

@@ -1,0 +1,178 @@
+//! Every example, started as a process.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::db::Database;
+
+/// How long an example may run; a machine that compiles is slow.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Returns a command for an example, which cargo builds before it runs these tests.
+fn example(name: &str) -> Command {
+    let tests = std::env::current_exe().expect("this program has a path");
+    let built: PathBuf = tests.ancestors().nth(2).expect("target").join("examples").join(name);
+    assert!(
+        built.is_file(),
+        "{built:?} is missing: run `cargo test -p examples`, without `--test`"
+    );
+    let mut command = Command::new(built);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Runs an example to its end, which must be a good one, and returns what it printed.
+async fn output(mut command: Command) -> String {
+    let output = timeout(LIMIT, command.output()).await.expect("it ends by itself");
+    let output = output.expect("it starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {errors}", output.status);
+    String::from_utf8(output.stdout).expect("it prints text")
+}
+
+/// Returns the base URL of a port that is free now.
+async fn free_url() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+    format!("http://{}", listener.local_addr().expect("it has an address"))
+}
+
+/// Waits for the first line that a process prints.
+async fn first_line(child: &mut Child) -> String {
+    let stdout = child.stdout.as_mut().expect("it is piped");
+    let line = timeout(LIMIT, BufReader::new(stdout).lines().next_line()).await;
+    line.expect("it prints in time").expect("it prints text").expect("it prints a line")
+}
+
+async fn get(url: &str) -> (u16, String) {
+    let answer = reqwest::get(url).await.expect("it answers");
+    (answer.status().as_u16(), answer.text().await.expect("it answers in full"))
+}
+
+#[tokio::test]
+async fn quickstart_makes_one_query_for_many_gets() {
+    let printed = output(example("quickstart")).await;
+    assert!(printed.contains("Tom has 630"), "{printed}");
+}
+
+#[tokio::test]
+async fn custom_transport_ends_by_itself() {
+    assert!(!output(example("custom_transport")).await.is_empty());
+}
+
+#[tokio::test]
+async fn multi_group_keeps_the_budgets_apart() {
+    let printed = output(example("multi_group")).await;
+    assert!(printed.contains("names: 100 kept"), "{printed}");
+    assert!(printed.contains("avatars:") && !printed.contains("avatars: 100 kept"), "{printed}");
+}
+
+#[tokio::test]
+async fn embedded_cluster_goes_on_without_a_node() {
+    let printed = output(example("embedded_cluster")).await;
+    assert_eq!(printed.matches(" loaded ").count(), 3, "{printed}");
+    assert_eq!(printed.matches(" did without: ").count(), 2, "{printed}");
+}
+
+#[tokio::test]
+async fn sql_users_reads_its_own_writes() {
+    let printed = output(example("sql_users")).await;
+    assert_eq!(printed.matches("(query: 1@1)").count(), 1, "{printed}");
+    assert!(printed.contains("Thomas"), "{printed}");
+    assert!(printed.contains("4 queries for 24 gets"), "{printed}");
+}
+
+#[tokio::test]
+async fn axum_app_serves_people_and_peers_on_one_listener() {
+    let urls = [free_url().await, free_url().await];
+    let mut apps = Vec::new();
+    for url in &urls {
+        let mut app = example("axum_app");
+        let mut app =
+            app.args(["--addr", url, "--peers", &urls.join(",")]).spawn().expect("starts");
+        assert!(first_line(&mut app).await.contains(url));
+        apps.push(app);
+    }
+    for name in ["Tom", "Jack", "Sam", "Lily", "a%2Fb"] {
+        let from_each = [
+            get(&format!("{}/greeting/{name}", urls[0])).await,
+            get(&format!("{}/greeting/{name}", urls[1])).await,
+        ];
+        assert_eq!(from_each[0], from_each[1], "{name}");
+    }
+    assert_eq!(
+        get(&format!("{}/greeting/Tom", urls[1])).await,
+        (200, "Good morning, Tom!\n".into())
+    );
+    assert_eq!(get(&format!("{}/greeting/Nobody", urls[0])).await.0, 404);
+    let of_peer = get(&format!("{}/_groupcache/greetings/Tom", urls[0])).await;
+    assert!(of_peer.0 == 200 && of_peer.1.contains("Good morning, Tom!"), "{of_peer:?}");
+    for mut app in apps {
+        terminate(&app);
+        let ended = timeout(LIMIT, app.wait()).await.expect("it ends").expect("it was started");
+        assert!(ended.success(), "{ended}");
+    }
+}
+
+/// Asks a process to end, as a supervisor does.
+fn terminate(child: &Child) {
+    let id = child.id().and_then(|id| rustix::process::Pid::from_raw(id.try_into().ok()?));
+    let id = id.expect("it runs");
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it can be signalled");
+}
+
+#[tokio::test]
+async fn import_makes_a_database_of_any_bytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (text, file) = (folder.path().join("data.txt"), folder.path().join("data.db"));
+    let lines = concat!(
+        r#""my group/1"	"tab\x09nl\nnul\x00 \"q\" \\ 汉"	"\x00\xff""#,
+        "\n",
+        r#""scores"	"Tom"	"630""#,
+        "\n"
+    );
+    std::fs::write(&text, lines).expect("it is written");
+    let mut import = example("import");
+    import.arg(&text).arg(&file);
+    assert!(output(import).await.starts_with("2 rows"));
+    let url = format!("sqlite:{}", file.display());
+    let database = Database::open(&url, Duration::ZERO).await.expect("it opens");
+    let value =
+        database.query("my group/1", "tab\tnl\nnul\0 \"q\" \\ 汉").await.expect("it is asked");
+    assert_eq!(value.as_deref(), Some(&b"\0\xff"[..]));
+}
+
+#[tokio::test]
+async fn import_names_the_line_that_it_cannot_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = folder.path().join("data.txt");
+    for line in ["Tom\t630", "\"a\"\t\"b\"", "\"a\"\t\"b\"\t\"c\"\t\"d\"", r#""a"	"b"	"\xz1""#] {
+        std::fs::write(&text, format!("\"a\"\t\"b\"\t\"c\"\n{line}\n")).expect("it is written");
+        let file = tempfile::tempdir().expect("a folder");
+        let mut import = example("import");
+        let ended =
+            import.arg(&text).arg(file.path().join("x.db")).output().await.expect("it starts");
+        assert!(!ended.status.success(), "{line} was taken");
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert!(errors.contains("line 2"), "{errors}");
+    }
+}
+
+#[tokio::test]
+async fn peer_load_counts_what_fails() {
+    let (own, absent) = (free_url().await, free_url().await);
+    let mut load = example("peer_load");
+    load.args(["--addr", &own, "--peers", &format!("{own},{absent}"), "--load-gets", "100"]);
+    let mut load = load.stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = load.stdin.take().expect("it is piped");
+    stdin.write_all(b"\n").await.expect("it reads");
+    drop(stdin);
+    let printed = timeout(LIMIT, load.wait_with_output()).await.expect("it ends").expect("it runs");
+    let printed = String::from_utf8_lossy(&printed.stdout);
+    assert!(printed.contains("\n100 100 "), "{printed}");
+}
