@@ -5,6 +5,7 @@
 //! too: when the `Daemon` is dropped it is killed, and where the task is killed without a chance to
 //! drop anything, the kernel does it (see [`tied`]).
 
+pub mod interrupt;
 pub mod ports;
 pub mod tied;
 
@@ -75,21 +76,41 @@ impl Daemon {
     ///
     /// May be dropped and called again at any time.
     pub async fn ready(&mut self, url: &str, limit: Duration) -> Result<()> {
-        let (client, deadline) = (reqwest::Client::new(), Instant::now() + limit);
-        loop {
-            let attempt = client.get(url).timeout(Duration::from_secs(1)).send().await;
-            if attempt.is_ok_and(|answer| answer.status().is_success()) {
-                return Ok(());
-            }
+        let client = reqwest::Client::new();
+        let attempt = async || {
+            let answer = client.get(url).timeout(Duration::from_secs(1)).send().await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        };
+        self.ready_when(url, limit, attempt).await
+    }
+
+    /// Waits until `attempt`, made again and again, says that the process answers at `place`.
+    ///
+    /// # Errors
+    ///
+    /// When the process ends first or does not answer within `limit`; the error holds its last lines.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again at any time, if `attempt` may.
+    pub async fn ready_when(
+        &mut self,
+        place: &str,
+        limit: Duration,
+        attempt: impl AsyncFn() -> bool,
+    ) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while !attempt().await {
             if let Some(status) = self.child.try_wait()? {
                 self.read_to_end().await;
                 bail!("{} ended ({status}) before it was ready:\n{}", self.name, self.output());
             }
             if Instant::now() > deadline {
-                bail!("{} did not answer at {url} in {limit:?}:\n{}", self.name, self.output());
+                bail!("{} did not answer at {place} in {limit:?}:\n{}", self.name, self.output());
             }
             sleep(Duration::from_millis(20)).await;
         }
+        Ok(())
     }
 
     /// Asks the process to end (SIGTERM) and waits until it has; kills it after `limit`.

@@ -1,0 +1,89 @@
+//! `cargo xtask interop`: nodes of Go's groupcache and ours on one ring, as real processes.
+//!
+//! It builds the Go program of `interop/go` with the toolchain that it finds, starts mixed rings on
+//! the loopback interface, and checks what a team relies on whose services are written in both
+//! languages: all agree on every owner, every key that Go can carry gets its value, and either kind
+//! goes on while a node of the other is gone.
+
+mod bench;
+mod checks;
+mod data;
+mod member;
+mod mixed;
+mod programs;
+
+use anyhow::Result;
+
+use crate::checks::Checks;
+use crate::process::interrupt::unless_interrupted;
+use member::Kind;
+use mixed::Mixed;
+use programs::Programs;
+
+/// Check that nodes of Go's groupcache and ours can share a ring
+#[derive(clap::Args)]
+pub struct Args {
+    /// Measure instead what a value from a peer costs, in each direction
+    #[arg(long)]
+    bench: bool,
+
+    /// How many gets make a round of the measurement
+    #[arg(long, default_value_t = 20_000, value_name = "N", requires = "bench")]
+    gets: u32,
+
+    /// How many rounds to measure
+    #[arg(long, default_value_t = 5, value_name = "N", requires = "bench")]
+    rounds: u32,
+}
+
+/// Builds both kinds of node, checks two mixed rings, and prints what was checked; or measures.
+///
+/// # Errors
+///
+/// When Go is missing, a node does not start, or a check fails.
+///
+/// # Cancel safety
+///
+/// When the future is dropped the nodes are killed.
+pub async fn run(args: &Args) -> Result<()> {
+    let programs = Programs::build(args.bench)?;
+    if args.bench {
+        unless_interrupted(bench::run(&programs, args.gets, args.rounds)).await
+    } else {
+        unless_interrupted(check(&programs)).await
+    }
+}
+
+async fn check(programs: &Programs) -> Result<()> {
+    let mut table = Checks::default();
+    check_ring(&[Kind::Rust, Kind::Rust, Kind::Go], programs, &mut table).await?;
+    check_ring(&[Kind::Rust, Kind::Go, Kind::Go], programs, &mut table).await?;
+    table.finish()
+}
+
+/// Checks a ring, in which the kind that there is one of will be the one to die.
+async fn check_ring(kinds: &[Kind], programs: &Programs, table: &mut Checks) -> Result<()> {
+    let of = |kind| kinds.iter().filter(|&&it| it == kind).count();
+    let ring = format!("{} Rust + {} Go", of(Kind::Rust), of(Kind::Go));
+    println!("checking a ring of {ring}");
+    let mut mixed = Mixed::start(kinds, programs).await?;
+    let mut note = |check: &str, found: Result<String>| table.add(&ring, check, found);
+
+    note("any node has any key's value", checks::values_are_right(&mixed).await);
+    note("each key is loaded once, by its owner", checks::everyone_agrees_on_owners(&mixed).await);
+    note("Go asks Rust for every kind of key", checks::go_asks_rust_for_every_kind(&mixed));
+    note("no peer errors on either side", checks::nobody_erred(&mixed).await);
+    note("8 MiB cross in both directions", checks::large_values_cross(&mixed).await);
+    note("a key that is no UTF-8 stays in Go", checks::no_text_stays_in_go(&mixed).await);
+
+    let lone = kinds.iter().position(|&kind| of(kind) == 1).unwrap_or(0);
+    let (dead, others) = (kinds[lone], kinds.iter().find(|&&kind| kind != kinds[lone]));
+    let others = others.unwrap_or(&dead);
+    let killed = checks::others_go_on(&mut mixed, lone).await;
+    note(&format!("{dead:?} is killed, {others:?} goes on"), killed);
+    let back = checks::keys_return(&mut mixed, lone).await;
+    note(&format!("{dead:?} is back, {others:?} returns its keys"), back);
+    let stopped = mixed.stop().await.map(|()| format!("{} nodes", kinds.len()));
+    note("each node ends with 0 on SIGTERM", stopped);
+    Ok(())
+}
