@@ -12,6 +12,7 @@ pub mod checks;
 pub mod ci;
 pub mod cluster;
 pub mod codegen;
+pub mod databases;
 pub mod interop;
 pub mod process;
 pub mod tidy;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, ci, cluster, codegen, interop, process::tied, tidy};
+use xtask::{bench, ci, cluster, codegen, databases, interop, process::tied, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The tasks of the workspace")]
@@ -18,6 +18,7 @@ enum Task {
     Ci(ci::Args),
     Cluster(cluster::Args),
     Codegen(codegen::Args),
+    Databases(databases::Args),
     Interop(interop::Args),
     Tidy(tidy::Args),
     #[command(hide = true)]
@@ -33,6 +34,7 @@ async fn main() -> ExitCode {
         Task::Ci(args) => ci::run(&args),
         Task::Cluster(args) => cluster::run(&args).await,
         Task::Codegen(args) => codegen::run(&args),
+        Task::Databases(args) => databases::run(&args).await,
         Task::Interop(args) => interop::run(&args).await,
         Task::Tidy(args) => tidy::run(&args),
         Task::Tied(args) => tied::run(&args),

@@ -1,0 +1,76 @@
+//! Runs the tests that need servers, and reads what they report.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::checks::Checks;
+use crate::workspace;
+
+/// The module of the example's tests that is run; each kind of database has a module in it.
+const MODULE: &str = "databases::";
+
+/// Runs the example's tests over all kinds of database and notes each as a check.
+///
+/// # Errors
+///
+/// When the tests cannot be built or none is run.
+pub(super) fn run(urls: [(&str, String); 2], checks: &mut Checks) -> Result<()> {
+    let mut command = workspace::cargo(["test", "--package", "examples", "--test", "it", "--"]);
+    // One at a time: a test that counts the server's queries must be alone with it.
+    command.args([MODULE, "--include-ignored", "--test-threads=1"]).envs(urls);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cargo")?;
+    let stdout = child.stdout.take().context("cargo has no standard output")?;
+    let mut results = BTreeMap::new();
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        results.extend(Outcome::of_line(&line).map(|it| ((it.kind, it.check), it.passed)));
+        println!("{line}");
+    }
+    let status = child.wait()?;
+    ensure!(status.success() || !results.is_empty(), "cargo test failed ({status})");
+    for ((kind, check), passed) in results {
+        let found = if passed { Ok("") } else { Err(anyhow!("see above")) };
+        checks.add(kind, check, found);
+    }
+    Ok(())
+}
+
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    kind: &'static str,
+    check: String,
+    passed: bool,
+}
+
+impl Outcome {
+    /// Reads `test databases::values::mysql::some_behaviour ... ok`.
+    fn of_line(line: &str) -> Option<Self> {
+        let (path, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+        let (kind, name) = path.strip_prefix(MODULE)?.rsplit_once("::")?;
+        let kind = match kind.rsplit("::").next()? {
+            "mysql" | "mysql_only" => "MariaDB",
+            "postgres" => "PostgreSQL",
+            "sqlite" => "SQLite",
+            _ => "all",
+        };
+        Some(Self { kind, check: name.replace('_', " "), passed: outcome == "ok" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_test_runner_is_read() {
+        let line = "test databases::values::mysql::any_bytes ... ok";
+        let expected = Outcome { kind: "MariaDB", check: "any bytes".into(), passed: true };
+        assert_eq!(Outcome::of_line(line), Some(expected));
+        let failed = Outcome::of_line("test databases::refusals::a_wrong_scheme ... FAILED");
+        assert!(failed.is_some_and(|outcome| outcome.kind == "all" && !outcome.passed));
+        assert_eq!(Outcome::of_line("test cluster::starts ... ok"), None);
+    }
+}
