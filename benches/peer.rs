@@ -5,7 +5,7 @@
 mod peers;
 
 use anyhow::Result;
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peers::{Asker, Contender};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -21,7 +21,7 @@ fn peer(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(at_a_time as u64));
         for contender in Contender::ALL {
             let asker = runtime.block_on(start(contender, value_bytes)).expect("an owner");
-            group.bench_function(BenchmarkId::from_parameter(contender.name()), |bencher| {
+            group.bench_function(contender.name(), |bencher| {
                 bencher.to_async(&runtime).iter(|| asker.get_many(at_a_time, at_a_time));
             });
         }

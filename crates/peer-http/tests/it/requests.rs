@@ -43,6 +43,27 @@ async fn connection_stays_usable_after_each_malformed_path() {
 }
 
 #[tokio::test]
+async fn raw_utf8_in_a_path_is_read_as_it_is() {
+    let served = Served::echo().await;
+    let mut stream = served.connect().await;
+    let (_, body) = ask(&mut stream, "/_groupcache/scores/é汉").await;
+    assert_eq!(body, "\x0a\x05é汉".as_bytes());
+}
+
+#[tokio::test]
+async fn request_line_that_is_no_http_is_refused_and_ends_its_connection() {
+    let served = Served::echo().await;
+    for path in [&b"/_groupcache/scores/a b"[..], b"/_groupcache/scores/\xff", b"\x00"] {
+        let mut stream = served.connect().await;
+        let request = [b"GET ", path, b" HTTP/1.1\r\nhost: x\r\n\r\n"].concat();
+        stream.write_all(&request).await.expect("sent");
+        let (head, _) = read_response(&mut stream).await;
+        assert!(head.starts_with("http/1.1 400 "), "{head}");
+        assert_eq!(read_head(&mut stream).await, "");
+    }
+}
+
+#[tokio::test]
 async fn outcome_is_told_in_a_header() {
     let served = Served::echo().await;
     let mut stream = served.connect().await;
