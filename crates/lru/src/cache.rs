@@ -165,6 +165,7 @@ impl<K, V, W, S, L: Listener<K, V>> LruCache<K, V, W, S, L> {
 
 impl<K: Hash + Eq, V, W, S: BuildHasher, L> LruCache<K, V, W, S, L> {
     /// Returns the hash of a key, for the functions that take one.
+    #[inline]
     pub fn hash<Q: ?Sized + Hash>(&self, key: &Q) -> u64
     where
         K: Borrow<Q>,
@@ -173,6 +174,7 @@ impl<K: Hash + Eq, V, W, S: BuildHasher, L> LruCache<K, V, W, S, L> {
     }
 
     /// Returns the value for `key`, which becomes the most recently used one.
+    #[inline]
     pub fn get<Q: ?Sized + Hash + Eq>(&mut self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -181,6 +183,7 @@ impl<K: Hash + Eq, V, W, S: BuildHasher, L> LruCache<K, V, W, S, L> {
     }
 
     /// As [`get`](Self::get), for a caller that has the [`hash`](Self::hash) of the key.
+    #[inline]
     pub fn get_hashed<Q: ?Sized + Eq>(&mut self, hash: u64, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -214,6 +217,7 @@ impl<K: Hash + Eq, V, W, S: BuildHasher, L> LruCache<K, V, W, S, L> {
         self.find(self.hash(key), key).is_some()
     }
 
+    #[inline]
     pub(crate) fn find<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Option<u32>
     where
         K: Borrow<Q>,

@@ -2,26 +2,23 @@
 
 /// The hash by which an index files an entry.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "32 bits are left")]
 pub(crate) fn index_hash(hash: u64) -> u32 {
     (spread(hash) >> 32) as u32
 }
 
 /// The bits of a hash that choose a shard: others than those that the shard's index uses.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
-pub(crate) fn shard_hash(hash: u64) -> u32 {
-    spread(hash) as u32
+pub(crate) fn shard_hash(hash: u64) -> usize {
+    (spread(hash) >> 16) as usize & 0xffff
 }
 
-/// Lets every bit of a hash count in each half of the result.
+/// Lets every bit of a hash count in the upper bits of the result.
 ///
 /// The index takes homes from the high bits and tags from the low bits of its 32, and many hashers
-/// fill only some of theirs: the identity on integers is common. Multiplying to 128 bits and
-/// folding the halves is how wyhash and foldhash mix.
+/// fill only some of theirs: the identity on integers is common. The factor is 2^64 divided by the
+/// golden ratio, which keeps successive numbers apart (Knuth, volume 3, section 6.4).
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "both halves of the product are wanted")]
 fn spread(hash: u64) -> u64 {
-    const ODD: u128 = 0x9e37_79b9_7f4a_7c15;
-    let product = u128::from(hash ^ 0x2545_f491_4f6c_dd1d) * ODD;
-    product as u64 ^ (product >> 64) as u64
+    (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -1,197 +1,224 @@
-//! The index from hashes to slots: Robin Hood hashing over four-byte cells, without tombstones.
+//! The index from hashes to slots: buckets of one cache line, without tombstones.
 //!
-//! A cell holds a slot number in its low bits and, in the bits that are left, how far it lies from
-//! the cell its hash points at (its *distance*, from 1) and a few bits of the hash (its *tag*):
+//! A bucket holds twelve slot numbers, a byte of the hash of each (its *tag*), and four counts of
+//! the entries that wanted a place here, found it full, and went on to a later bucket; two bits of
+//! the hash say in which of the counts:
 //!
 //! ```text
-//! 31      27              20                    0
-//! ├distance┼──── tag ──────┼─────── slot ───────┤      0 = empty, as no distance is 0
+//! ├─ tags: 12 × 1 ─┼─ passed: 4 × 1 ─┼───────── slots: 12 × 4 ─────────┤   64 bytes
 //! ```
 //!
-//! Cells of one cluster are kept in the order of their home cells, which buys three things: a
-//! search for an absent key stops as soon as it meets a cell nearer to its home than the search is
-//! to its own; a removal shifts the rest of the cluster back by one instead of leaving a tombstone,
-//! so steady churn never makes the table grow; and four bytes an entry suffice at 7/8 load. Nothing
-//! here knows keys: when more bits of a hash are needed than a cell has, they are read from the
-//! entries' links, so no user code runs while the table grows or shrinks.
+//! A search compares all tags of a bucket at once and goes on to the next only while its count is
+//! not zero, so nearly every one, hit or miss, ends in the cache line where it began, and without a
+//! branch that the processor has to guess. A removal lowers the counts it had raised instead of
+//! leaving a tombstone, so steady churn never makes the table grow. The counts are the idea of F14
+//! (Bronson and Shi, Facebook, 2019); there is one for all hashes there.
+//!
+//! Nothing here knows keys, and no user code runs while the table grows or shrinks: the hashes to
+//! file entries again come from their links.
 
-/// The largest number of slots that an index, and therefore a cache, can hold.
+/// The largest number of slots that an index, and therefore a store, can hold.
 pub(crate) const MAX_SLOTS: usize = 1 << 30;
 
-/// Cells that the smallest table has.
-const MIN_CELLS: usize = 32;
+/// Slot numbers in a bucket.
+const WAYS: usize = 12;
 
-/// Distance bits that a cell has as long as the slot numbers leave room for them.
-const DISTANCE_BITS: u32 = 5;
+/// Counts in a bucket of entries that passed by.
+const CLASSES: usize = 4;
 
 /// A hash table of the slot numbers 1 to `len`, searched by the 32-bit hash of the entry in a slot.
-///
-/// The functions that may need the hash of another entry take `hash_of`, which tells it by slot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
-    cells: Vec<u32>,
+    buckets: Vec<Bucket>,
     len: u32,
-    slot_bits: u32,
-    distance_shift: u32,
+    capacity: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+#[repr(C, align(64))]
+struct Bucket {
+    /// 0 marks a free place.
+    tags: [u8; WAYS],
+    /// How many entries of each class passed by. A count that reaches 255 stays there, as nobody
+    /// knows any more what it stands for, until the table grows.
+    passed: [u8; CLASSES],
+    slots: [u32; WAYS],
 }
 
 impl Index {
     /// Returns the slot with this hash for which `is_match` is true.
     #[inline]
     pub(crate) fn find(&self, hash: u32, mut is_match: impl FnMut(u32) -> bool) -> Option<u32> {
-        if self.cells.is_empty() {
-            return None;
+        let bucket = self.buckets.get(self.home(hash))?;
+        let mut ways = bucket.ways_with(tag(hash));
+        match ways.next().map(|way| bucket.slots[way]) {
+            Some(slot) if is_match(slot) => Some(slot),
+            None if bucket.passed[class(hash)] == 0 => None,
+            // Out of line: one search in twenty, whose loop would take registers from the others.
+            _ => self.find_further(hash, is_match),
         }
+    }
+
+    /// As [`find`](Self::find), bucket by bucket.
+    #[cold]
+    #[inline(never)]
+    fn find_further(&self, hash: u32, mut is_match: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut at = self.home(hash);
-        let mut wanted = self.cell_at_home(hash, 0);
-        loop {
-            let cell = self.cells[at];
-            if (cell ^ wanted) >> self.slot_bits == 0 && is_match(cell & self.slot_mask()) {
-                return Some(cell & self.slot_mask());
+        // Bounded, for the case that a count in every bucket stays at 255.
+        for _ in 0..self.buckets.len() {
+            let bucket = &self.buckets[at];
+            let mut slots = bucket.ways_with(tag(hash)).map(|way| bucket.slots[way]);
+            if let Some(slot) = slots.find(|&slot| is_match(slot)) {
+                return Some(slot);
             }
-            // Robin Hood order: an entry of ours would have taken this cell from its holder.
-            if cell >> self.distance_shift < wanted >> self.distance_shift {
+            if bucket.passed[class(hash)] == 0 {
                 return None;
             }
             at = self.after(at);
-            wanted = self.one_further(wanted);
         }
+        None
     }
 
-    /// Adds `slot`, which must be the number after the largest, or the one just removed.
+    /// Adds `slot`, which must be the number after the largest, or the one just removed. `hash_of`
+    /// tells the hashes of all others.
     pub(crate) fn insert(&mut self, hash: u32, slot: u32, hash_of: impl Fn(u32) -> u32) {
-        if self.len as usize >= capacity(self.cells.len()) {
-            self.grow(&hash_of);
+        if self.len == self.capacity {
+            self.grow(hash_of);
         }
-        self.place(hash, slot, hash_of);
+        self.place(hash, slot);
         self.len += 1;
     }
 
-    /// Takes a slot out and closes the gap.
-    pub(crate) fn remove(&mut self, hash: u32, slot: u32, hash_of: impl Fn(u32) -> u32) {
-        let mut hole = self.position(hash, slot);
-        loop {
-            let next = self.after(hole);
-            let cell = self.cells[next];
-            // Empty, or at home: it and what follows cannot come nearer to home.
-            if cell >> self.distance_shift <= 1 {
-                break;
+    /// Takes a slot out.
+    pub(crate) fn remove(&mut self, hash: u32, slot: u32) {
+        let mut at = self.home(hash);
+        let way = loop {
+            let bucket = &mut self.buckets[at];
+            if let Some(way) = bucket.way_of(hash, slot) {
+                break way;
             }
-            self.cells[hole] = if self.is_saturated(cell) {
-                let nearer = self.distance(next, cell, &hash_of) - 1;
-                self.with_distance(cell, nearer)
-            } else {
-                cell - (1 << self.distance_shift)
-            };
-            hole = next;
-        }
-        self.cells[hole] = 0;
+            let count = &mut bucket.passed[class(hash)];
+            *count -= u8::from(*count < u8::MAX);
+            at = self.after(at);
+        };
+        self.buckets[at].tags[way] = 0;
         self.len -= 1;
     }
 
     /// Gives the entry that was in slot `from` the slot number `to`.
     pub(crate) fn renumber(&mut self, hash: u32, from: u32, to: u32) {
-        let at = self.position(hash, from);
-        self.cells[at] = (self.cells[at] & !self.slot_mask()) | to;
-    }
-
-    /// Bytes on the heap.
-    pub(crate) fn memory_usage(&self) -> usize {
-        self.cells.capacity() * size_of::<u32>()
-    }
-
-    /// Makes the table an eighth larger and files every slot again.
-    ///
-    /// Small steps cost a rebuild more often, a few nanoseconds an entry each time, and keep the
-    /// table between 77 and 88 per cent full, where doubling would waste up to half of it.
-    #[cold]
-    fn grow(&mut self, hash_of: impl Fn(u32) -> u32) {
-        let cells = (self.cells.len() / 8 * 9).next_multiple_of(8).max(MIN_CELLS);
-        // Given back first, so that the old table and the new one are never held at once.
-        self.cells = Vec::new();
-        self.cells = vec![0; cells];
-        self.slot_bits = usize::BITS - capacity(cells).leading_zeros();
-        self.distance_shift = u32::BITS - DISTANCE_BITS.min(u32::BITS - self.slot_bits);
-        for slot in 1..=self.len {
-            self.place(hash_of(slot), slot, &hash_of);
-        }
-    }
-
-    /// Files `slot` behind the cells that have come at least as far, and moves the rest up by one.
-    fn place(&mut self, hash: u32, slot: u32, hash_of: impl Fn(u32) -> u32) {
         let mut at = self.home(hash);
-        let mut distance = 1;
-        while self.distance(at, self.cells[at], &hash_of) >= distance {
-            at = self.after(at);
-            distance += 1;
-        }
-        let mut moving = self.with_distance(self.cell_at_home(hash, slot), distance);
-        while moving != 0 {
-            std::mem::swap(&mut self.cells[at], &mut moving);
-            if moving != 0 {
-                moving = self.one_further(moving);
+        loop {
+            let bucket = &mut self.buckets[at];
+            if let Some(way) = bucket.way_of(hash, from) {
+                bucket.slots[way] = to;
+                return;
             }
             at = self.after(at);
         }
     }
 
-    /// Where the cell of `slot`, which is in the index, lies.
-    fn position(&self, hash: u32, slot: u32) -> usize {
+    /// Bytes on the heap.
+    pub(crate) fn memory_usage(&self) -> usize {
+        self.buckets.capacity() * size_of::<Bucket>()
+    }
+
+    /// Makes the table a sixteenth larger and files every slot again.
+    ///
+    /// Small steps cost a rebuild more often, a few nanoseconds an entry each time, and keep the
+    /// table between 75 and 80 per cent full, where doubling would waste up to half of it.
+    #[cold]
+    fn grow(&mut self, hash_of: impl Fn(u32) -> u32) {
+        let buckets = self.buckets.len() + self.buckets.len() / 16 + 1;
+        // Given back first, so that the old table and the new one are never held at once.
+        self.buckets = Vec::new();
+        self.buckets = vec![Bucket::default(); buckets];
+        // At 4/5 of all places, one entry in thirty lies in a later bucket than its home.
+        self.capacity = u32::try_from(buckets * WAYS * 4 / 5).unwrap_or(u32::MAX);
+        for slot in 1..=self.len {
+            self.place(hash_of(slot), slot);
+        }
+    }
+
+    /// Files `slot` in the first bucket with a free place.
+    fn place(&mut self, hash: u32, slot: u32) {
         let mut at = self.home(hash);
-        while self.cells[at] & self.slot_mask() != slot {
+        loop {
+            let bucket = &mut self.buckets[at];
+            if let Some(way) = bucket.ways_with(0).next() {
+                bucket.tags[way] = tag(hash);
+                bucket.slots[way] = slot;
+                return;
+            }
+            let count = &mut bucket.passed[class(hash)];
+            *count = count.saturating_add(1);
             at = self.after(at);
         }
-        at
     }
 
-    /// How many cells the one at `at` lies from the cell before its home; 0 if it is empty.
-    fn distance(&self, at: usize, cell: u32, hash_of: impl Fn(u32) -> u32) -> usize {
-        if !self.is_saturated(cell) {
-            return (cell >> self.distance_shift) as usize;
-        }
-        // The cell's own bits only say "far". Long clusters are rare unless hashes collide.
-        let home = self.home(hash_of(cell & self.slot_mask()));
-        1 + if at >= home { at - home } else { at + self.cells.len() - home }
-    }
-
-    /// Scales the hash to the number of cells. The order of homes is the order of hashes.
+    /// Scales the hash to the number of buckets, which need not be a power of two.
+    #[inline]
     fn home(&self, hash: u32) -> usize {
-        ((u64::from(hash) * self.cells.len() as u64) >> 32) as usize
+        ((u64::from(hash) * self.buckets.len() as u64) >> 32) as usize
     }
 
+    #[inline]
     fn after(&self, at: usize) -> usize {
-        if at + 1 == self.cells.len() { 0 } else { at + 1 }
-    }
-
-    fn slot_mask(&self) -> u32 {
-        (1 << self.slot_bits) - 1
-    }
-
-    /// The cell for `slot` at distance 1. Its tag is from the hash's low bits, its home from the high.
-    fn cell_at_home(&self, hash: u32, slot: u32) -> u32 {
-        let below_distance = (1 << self.distance_shift) - 1;
-        let tag = (hash << self.slot_bits) & below_distance;
-        (1 << self.distance_shift) | tag | slot
-    }
-
-    /// The same cell one further from home. The distance is in the highest bits, so it is at its
-    /// largest, where it stays, exactly when the sum does not fit.
-    fn one_further(&self, cell: u32) -> u32 {
-        cell.checked_add(1 << self.distance_shift).unwrap_or(cell)
-    }
-
-    fn is_saturated(&self, cell: u32) -> bool {
-        cell >> self.distance_shift == u32::MAX >> self.distance_shift
-    }
-
-    fn with_distance(&self, cell: u32, distance: usize) -> u32 {
-        let largest = u32::MAX >> self.distance_shift;
-        let distance = u32::try_from(distance).map_or(largest, |distance| distance.min(largest));
-        (cell & ((1 << self.distance_shift) - 1)) | (distance << self.distance_shift)
+        if at + 1 == self.buckets.len() { 0 } else { at + 1 }
     }
 }
 
-/// Slots that a table of so many cells takes before it grows: 7/8, so that a search always ends.
-fn capacity(cells: usize) -> usize {
-    cells / 8 * 7
+impl Bucket {
+    /// The ways whose tag is `tag`.
+    #[inline]
+    fn ways_with(&self, tag: u8) -> Ways {
+        let [low @ .., a, b, c, d] = self.tags;
+        let each = u64::from(tag) * EACH_BYTE;
+        let low = zero_bytes(u64::from_le_bytes(low) ^ each);
+        let high = zero_bytes(u64::from_le_bytes([a, b, c, d, 0, 0, 0, 0]) ^ each);
+        // A way below 8 has the lowest bit of its byte, one from 8 on the bit above that.
+        Ways(low >> 7 | (high >> 6 & 0x0202_0202))
+    }
+
+    fn way_of(&self, hash: u32, slot: u32) -> Option<usize> {
+        self.ways_with(tag(hash)).find(|&way| self.slots[way] == slot)
+    }
+}
+
+/// A set of ways, as a bit for each.
+struct Ways(u64);
+
+impl Iterator for Ways {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let bit = self.0.trailing_zeros() as usize;
+        self.0 &= self.0 - 1;
+        Some(bit / 8 + bit % 2 * 8)
+    }
+}
+
+const EACH_BYTE: u64 = 0x0101_0101_0101_0101;
+
+/// The highest bit of each byte that is zero. Exact: the sums carry nothing into the next byte.
+#[inline]
+fn zero_bytes(word: u64) -> u64 {
+    const LOW_BITS: u64 = EACH_BYTE * 0x7f;
+    !(((word & LOW_BITS) + LOW_BITS) | word) & (EACH_BYTE << 7)
+}
+
+/// The byte by which an entry is recognised: bits that its home does not depend on, never 0.
+#[inline]
+fn tag(hash: u32) -> u8 {
+    hash.to_le_bytes()[0].max(1)
+}
+
+/// Which count of a bucket an entry raises when it passes by.
+#[inline]
+fn class(hash: u32) -> usize {
+    usize::from(hash.to_le_bytes()[1]) % CLASSES
 }

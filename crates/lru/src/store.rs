@@ -246,8 +246,7 @@ impl<K, V> Store<K, V> {
 
     /// Undoes [`enter`](Self::enter).
     fn leave(&mut self, slot: u32) {
-        let links = &self.links;
-        self.index.remove(links[slot as usize].hash, slot, |other| links[other as usize].hash);
+        self.index.remove(self.links[slot as usize].hash, slot);
         self.set_weight(slot, 0);
         self.unlink(slot);
     }

@@ -183,8 +183,10 @@ fn bound_is_never_exceeded_while_threads_insert_and_remove() {
                 assert!(caches.iter().all(|cache| cache.weight() <= MAX));
             }
         });
-        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        // Told before the unwrap, or a worker that panics would leave the observer running.
+        let results: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
         done.store(true, Ordering::Relaxed);
+        assert!(results.iter().all(Result::is_ok));
     });
     assert_eq!(budget.used(), caches.iter().map(Cache::weight).sum());
     assert_eq!(budget.used(), alive.load(Ordering::SeqCst), "every value is in a cache or dropped");
