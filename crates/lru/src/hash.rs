@@ -2,7 +2,6 @@
 
 /// The hash by which an index files an entry.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "32 bits are left")]
 pub(crate) fn index_hash(hash: u64) -> u32 {
     (spread(hash) >> 32) as u32
 }

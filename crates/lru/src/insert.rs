@@ -97,3 +97,19 @@ where
         !self.store.is_full() && self.store.weight() <= self.max_weight - weight
     }
 }
+
+/// Inserts each entry; those that are heavier than the whole bound are left out.
+impl<K, V, W, S, L> Extend<(K, V)> for LruCache<K, V, W, S, L>
+where
+    K: Hash + Eq,
+    W: Weigher<K, V>,
+    S: BuildHasher,
+    L: Listener<K, V>,
+{
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
+        for (key, value) in entries {
+            // An extension has no way to hand an entry back, and a cache may forget what it likes.
+            let _ = self.insert(key, value);
+        }
+    }
+}

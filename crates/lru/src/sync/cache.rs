@@ -260,6 +260,39 @@ impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
         Some(store.entry(slot).1.clone())
     }
 
+    /// Returns clones of the values for `keys`, in their order, and locks each shard once.
+    ///
+    /// ```
+    /// use carrotcache_lru::{Count, sync::Cache};
+    ///
+    /// let scores = Cache::new(100, Count);
+    /// scores.insert("Tom", 630)?;
+    /// scores.insert("Sam", 567)?;
+    /// assert_eq!(scores.get_many(["Sam", "Jack", "Tom"]), [Some(567), None, Some(630)]);
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
+    /// ```
+    pub fn get_many<'q, Q>(&self, keys: impl IntoIterator<Item = &'q Q>) -> Vec<Option<V>>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq + 'q,
+    {
+        let hashed = keys.into_iter().map(|key| (self.hash(key), key)).enumerate();
+        let mut wanted: Vec<_> =
+            hashed.map(|(at, (hash, key))| (self.shard_of(hash), at, hash, key)).collect();
+        wanted.sort_unstable_by_key(|&(shard, at, ..)| (shard, at));
+        let mut values: Vec<_> = wanted.iter().map(|_| None).collect();
+        for same_shard in wanted.chunk_by(|one, other| one.0 == other.0) {
+            let store = &mut self.shards[same_shard[0].0].lock().store;
+            for &(_, at, hash, key) in same_shard {
+                if let Some(slot) = store.find_key(index_hash(hash), key) {
+                    store.promote(slot);
+                    values[at] = Some(store.entry(slot).1.clone());
+                }
+            }
+        }
+        values
+    }
+
     /// Returns a clone of the value for `key` and leaves the order of use as it is.
     pub fn peek<Q: ?Sized + Hash + Eq>(&self, key: &Q) -> Option<V>
     where
