@@ -84,8 +84,8 @@ impl Product for MariaDb {
         serve.arg(format!("--socket={}", folder.join("socket").display()));
         serve.arg(format!("--bind-address={}", Ipv4Addr::LOCALHOST));
         serve.arg(format!("--port={port}"));
-        // Clients are known by address. Nothing here needs to survive the machine.
-        serve.args(["--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0"]);
+        // Clients are known by address.
+        serve.arg("--skip-name-resolve");
         serve
     }
 

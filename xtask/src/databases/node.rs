@@ -116,7 +116,9 @@ fn command(program: &Path, port: u16, api: &str, database: &str) -> Command {
 fn refuses_password(program: &Path, url: &str) -> Result<String> {
     let (front, host) = url.rsplit_once('@').context("the URL has no user")?;
     let (user, _) = front.rsplit_once(':').context("the URL has no password")?;
-    let mut command = command(program, 0, "127.0.0.1:0", &format!("{user}:wrong@{host}"));
+    // It does not come to listening.
+    let database = format!("{user}:wrong@{host}");
+    let mut command = command(program, FIRST_PORT, "127.0.0.1:0", &database);
     let output = command.stdin(Stdio::null()).output().context("cannot run node")?;
     let errors = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     ensure!(output.status.code() == Some(2), "it ended with {}: {errors}", output.status);
