@@ -1,5 +1,6 @@
 //! What can go wrong with a database, with the way out.
 
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub(crate) enum OpenError {
         /// The URL.
         url: String,
         /// What the system or SQLite said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Cause,
     },
     /// The database does not answer, or refuses.
     #[error("cannot open {url}; {way_out}")]
@@ -31,7 +32,7 @@ pub(crate) enum OpenError {
         /// What to look at first.
         way_out: &'static str,
         /// What the database or the network said.
-        source: sqlx::Error,
+        source: Cause,
     },
     /// The server took the connection or the file, and then said nothing.
     #[error("cannot open {url}: no answer within {limit:?}; is it the right host and port?")]
@@ -71,7 +72,19 @@ impl OpenError {
             },
             _ => "the driver gives the reason",
         };
-        Self::Connect { url, way_out, source }
+        Self::Connect { url, way_out, source: cause(source) }
+    }
+}
+
+/// What the driver's error is about.
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// Returns what is behind the driver's error, which repeats it in its own text.
+fn cause(error: sqlx::Error) -> Cause {
+    match error {
+        sqlx::Error::Database(cause) => cause.into_error(),
+        sqlx::Error::Io(cause) => cause.into(),
+        other => other.into(),
     }
 }
 
@@ -87,11 +100,17 @@ pub(crate) enum QueryError {
     },
     /// The database failed, or the connection to it.
     #[error("the database failed")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] Cause),
     /// The answer took too long.
     #[error("the database did not answer within {limit:?}")]
     TimedOut {
         /// How long it may take.
         limit: Duration,
     },
+}
+
+impl From<sqlx::Error> for QueryError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(cause(error))
+    }
 }
