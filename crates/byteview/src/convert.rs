@@ -1,4 +1,7 @@
 //! Conversions from the usual owners of bytes, and back to them.
+//!
+//! No owner is copied on its way in. `&[u8]` and `&str` are owners only if they are static, so that
+//! a copy is never made unasked: for others there is [`ByteView::copy_from_slice`].
 
 use std::borrow::{Borrow, Cow};
 use std::sync::Arc;

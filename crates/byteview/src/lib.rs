@@ -24,8 +24,30 @@
 //! | `From<Vec<u8>>`, `From<String>`, `From<Box<[u8]>>` | that buffer | at most 1 small allocation | at most 1 small allocation | a count |
 //! | `From<Bytes>` | that `Bytes` | – | as `Bytes` does | as `Bytes` does |
 //!
-//! A view in an `Arc<[u8]>` needs one allocation for its whole life and reaches its reference
-//! count and its bytes in the same cache line, which is why a cache should keep its values so.
+//! A view in an `Arc<[u8]>` needs one allocation for its whole life, which holds the bytes and two
+//! words of counts. A `Bytes` or a `Vec` keeps its count in a second allocation, made at the first
+//! clone: so does every value of a cache that was asked for once. A cache should keep what
+//! [`compact`](ByteView::compact) returns. The tests count the allocations of this table.
+//!
+//! # What it looks like from outside
+//!
+//! A view is its bytes, whatever holds them. It dereferences to `[u8]`; it compares with slices,
+//! arrays, vectors, strings, `Cow`, `Arc`, `Box` and [`Bytes`], from both sides; and it hashes as
+//! `[u8]` does, so that a map with views for keys is asked with a slice:
+//!
+//! ```
+//! use std::collections::HashMap;
+//!
+//! use carrotcache_byteview::ByteView;
+//!
+//! let mut scores: HashMap<ByteView, u32> = HashMap::new();
+//! scores.insert(ByteView::from("Tom"), 630);
+//! assert_eq!(scores.get(b"Tom".as_slice()), Some(&630));
+//! ```
+//!
+//! It is read with the traits of the ecosystem: [`bytes::Buf`] by consuming it, [`std::io::Read`]
+//! through [`Buf::reader`](bytes::Buf::reader) or [`std::io::Cursor`]. With the feature `serde` it
+//! is stored as bytes.
 //!
 //! # Slices pin their buffer
 //!
@@ -41,6 +63,12 @@
 //! drop(answer); // The megabyte is freed here; `kept` owns ten bytes.
 //! assert_eq!(kept, "xxxxxxxxxx");
 //! ```
+//!
+//! # What it is not
+//!
+//! It is no buffer to write to (build a `Vec` or a [`BytesMut`](bytes::BytesMut) and convert it),
+//! no rope (joining two views copies), and no string: that the bytes are text is checked by
+//! [`ByteView::as_str`] each time.
 
 mod compare;
 mod convert;

@@ -1,7 +1,8 @@
 //! Serialisation as bytes, behind the feature `serde`.
 //!
 //! Formats that know bytes store them so; formats that do not (JSON) store a list of numbers.
-//! Reading accepts both, and text.
+//! Reading accepts both, and text. What is read never borrows from the input, so that a view that
+//! was deserialised does not pin what it was read from.
 
 use std::fmt;
 

@@ -106,7 +106,7 @@ impl ByteView {
         self.len() == 0
     }
 
-    /// Returns the bytes.
+    /// Returns the bytes. What `&view` dereferences to, by name.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.repr {
@@ -123,11 +123,18 @@ impl ByteView {
     /// # Errors
     ///
     /// When the bytes are not UTF-8; the error tells from which byte on.
+    ///
+    /// ```
+    /// use carrotcache_byteview::ByteView;
+    ///
+    /// assert_eq!(ByteView::from("汉字").as_str(), Ok("汉字"));
+    /// assert!(ByteView::from(b"\xff").as_str().is_err());
+    /// ```
     pub fn as_str(&self) -> Result<&str, Utf8Error> {
         str::from_utf8(self.as_bytes())
     }
 
-    /// Returns a copy of the bytes.
+    /// Returns a copy of the bytes, for who wants to change them.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
         self.as_bytes().to_vec()
@@ -135,6 +142,14 @@ impl ByteView {
 
     /// Returns the bytes as a `Vec`: the view's own buffer if this view is its only owner and it
     /// came from a `Vec`, otherwise a copy.
+    ///
+    /// ```
+    /// use carrotcache_byteview::ByteView;
+    ///
+    /// let mut bytes = ByteView::from(vec![1, 2, 3]).into_vec(); // Nothing was copied so far.
+    /// bytes.push(4);
+    /// assert_eq!(bytes, [1, 2, 3, 4]);
+    /// ```
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
         match self.repr {
@@ -145,6 +160,14 @@ impl ByteView {
 
     /// Returns a view of the bytes in `range`, which shares their buffer and keeps all of it
     /// alive (see [`compact`](Self::compact)).
+    ///
+    /// ```
+    /// use carrotcache_byteview::ByteView;
+    ///
+    /// let line = ByteView::from("HTTP/1.1 200 OK");
+    /// assert_eq!(line.slice(9..12), "200");
+    /// assert_eq!(line.slice(..=3), "HTTP");
+    /// ```
     ///
     /// # Panics
     ///
@@ -184,7 +207,17 @@ impl ByteView {
     /// Returns a view of the same bytes that keeps nothing else alive.
     ///
     /// Copies the bytes into an allocation of exactly their size, unless they are static or
-    /// already fill such an allocation: then it costs no more than a clone.
+    /// already fill such an allocation: then it costs no more than a clone. What a cache is about to
+    /// keep should be compact, so that it is as large as the cache thinks it is.
+    ///
+    /// ```
+    /// use carrotcache_byteview::ByteView;
+    ///
+    /// let packet = ByteView::from(vec![0; 64 * 1024]);
+    /// let kept = packet.slice(12..28).compact(); // Sixteen bytes, and not the packet.
+    /// assert_eq!(kept.len(), 16);
+    /// assert_eq!(kept.compact().as_ptr(), kept.as_ptr()); // Compact already: a clone.
+    /// ```
     #[must_use]
     pub fn compact(&self) -> Self {
         match &self.repr {
@@ -198,6 +231,13 @@ impl ByteView {
     ///
     /// Costs one small allocation when the view was made by
     /// [`copy_from_slice`](Self::copy_from_slice) or [`compact`](Self::compact), otherwise none.
+    ///
+    /// ```
+    /// use carrotcache_byteview::{ByteView, Bytes};
+    ///
+    /// let body: Bytes = ByteView::copy_from_slice(b"630").into_bytes();
+    /// assert_eq!(body, "630");
+    /// ```
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         match self.repr {
@@ -266,6 +306,16 @@ fn shown(bytes: &[u8]) -> &[u8] {
 ///
 /// [`Buf::reader`] turns a view into [`std::io::Read`], and [`std::io::Cursor`] reads from a view
 /// without consuming it.
+///
+/// ```
+/// use bytes::Buf;
+/// use carrotcache_byteview::ByteView;
+///
+/// let mut frame = ByteView::from(&[0, 3, b'T', b'o', b'm'][..]);
+/// let len = frame.get_u16();
+/// assert_eq!(frame.copy_to_bytes(usize::from(len)), "Tom"); // Shares the bytes of the frame.
+/// assert!(!frame.has_remaining());
+/// ```
 impl Buf for ByteView {
     fn remaining(&self) -> usize {
         self.len()
