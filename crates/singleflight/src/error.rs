@@ -3,6 +3,19 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Why a flight ended without a value. Every caller that shared the flight gets a clone.
+///
+/// The error of the work is the [`source`](std::error::Error::source) of
+/// [`Failed`](Self::Failed), and not repeated in its text.
+///
+/// ```
+/// use std::error::Error as _;
+///
+/// use carrotcache_singleflight::Error;
+///
+/// let failed = Error::Failed("many".parse::<u32>().unwrap_err());
+/// assert_eq!(failed.to_string(), "the shared work failed");
+/// assert_eq!(failed.source().unwrap().to_string(), "invalid digit found in string");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error<E> {
@@ -20,6 +33,7 @@ pub enum Error<E> {
 
 impl<E> Error<E> {
     /// Returns the error of the work, if it was the work that failed.
+    #[must_use]
     pub fn into_failed(self) -> Option<E> {
         match self {
             Self::Failed(error) => Some(error),

@@ -47,7 +47,8 @@ impl<K, V, E> Group<K, V, E> {
 }
 
 impl<K, V, E, S> Group<K, V, E, S> {
-    /// Returns an empty group that hashes keys with `hasher`.
+    /// Returns an empty group that hashes keys with `hasher`, which may be a weak one: its hashes
+    /// are mixed before they choose a shard and a slot.
     #[must_use]
     pub fn with_hasher(hasher: S) -> Self {
         Self { shards: (0..SHARDS).map(|_| Arc::default()).collect(), hasher }
@@ -55,6 +56,18 @@ impl<K, V, E, S> Group<K, V, E, S> {
 
     /// Returns the number of keys with an open flight. Costs one lock per shard; what other
     /// threads do meanwhile may or may not be counted.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    ///
+    /// use carrotcache_singleflight::Group;
+    ///
+    /// let flights: Group<String, u32, Infallible> = Group::new();
+    /// let role = flights.join("Tom");
+    /// assert_eq!(flights.in_flight(), 1);
+    /// drop(role);
+    /// assert_eq!(flights.in_flight(), 0);
+    /// ```
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.shards.iter().map(|shard| shard.len()).sum()
@@ -109,6 +122,19 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
     }
 
     /// Does what [`work`](Self::work) does, and also tells whether the result was shared.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::convert::Infallible;
+    ///
+    /// use carrotcache_singleflight::Group;
+    ///
+    /// let flights: Group<u64, u32, Infallible> = Group::new();
+    /// let alone = flights.work_outcome(&1, || async { Ok(630) }).await;
+    /// assert!(!alone.shared);
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///
@@ -193,6 +219,26 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
 
     /// Lets the next caller of `key` open a new flight although one is under way, and returns
     /// whether one was. Those who wait for the old one still get its result.
+    ///
+    /// For when the work under way has become stale: a row was updated, and whoever asks from now on
+    /// must not get what was read before.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::convert::Infallible;
+    ///
+    /// use carrotcache_singleflight::{Group, Role};
+    ///
+    /// let flights: Group<String, u32, Infallible> = Group::new();
+    /// let Role::Leader(stale) = flights.join("Tom") else { unreachable!() };
+    /// let early = stale.follow();
+    /// assert!(flights.forget("Tom"));
+    /// assert_eq!(flights.work("Tom", || async { Ok(631) }).await, Ok(631));
+    /// stale.finish(Ok(630));
+    /// assert_eq!(early.await.result, Ok(630));
+    /// # }
+    /// ```
     pub fn forget<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,

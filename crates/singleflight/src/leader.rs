@@ -43,7 +43,22 @@ impl<K, V, E> Leader<K, V, E> {
     }
 
     /// Ends the flight: the key leaves the table, then everybody who waits gets a clone of
-    /// `result`.
+    /// `result`. For results that are there without a future: from a channel, or another thread.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::convert::Infallible;
+    ///
+    /// use carrotcache_singleflight::{Group, Role};
+    ///
+    /// let flights: Group<String, u32, Infallible> = Group::new();
+    /// let Role::Leader(leader) = flights.join("Tom") else { unreachable!() };
+    /// let follower = leader.follow();
+    /// std::thread::spawn(|| leader.finish(Ok(630)));
+    /// assert_eq!(follower.await.result, Ok(630));
+    /// # }
+    /// ```
     pub fn finish(self, result: Result<V, E>) {
         self.end(result.map_err(Error::Failed));
     }
