@@ -10,6 +10,26 @@ use crate::nest;
 
 /// A caller that waits for the end of a flight: a future of its [`Outcome`].
 ///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::convert::Infallible;
+/// use std::time::Duration;
+///
+/// use carrotcache_singleflight::{Group, Role};
+///
+/// let flights: Group<String, u32, Infallible> = Group::new();
+/// let Role::Leader(leader) = flights.join("Tom") else { unreachable!() };
+/// let Role::Follower(hasty) = flights.join("Tom") else { unreachable!() };
+/// let Role::Follower(patient) = flights.join("Tom") else { unreachable!() };
+///
+/// // One that gives up takes nothing from the others.
+/// assert!(tokio::time::timeout(Duration::from_millis(1), hasty).await.is_err());
+/// leader.finish(Ok(630));
+/// assert_eq!(patient.await.result, Ok(630));
+/// # }
+/// ```
+///
 /// # Cancel safety
 ///
 /// May be dropped at any time. The flight of a [`Leader`](crate::Leader) goes on without it; in a
@@ -26,12 +46,15 @@ pub struct Follower<V, E> {
 }
 
 /// How a flight ended, as one of its callers sees it.
+///
+/// Go's `Do` returns the same three things: value, error, and whether they were shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome<V, E> {
     /// What came of the work.
     pub result: Result<V, Error<E>>,
-    /// Whether more than one caller asked for it.
+    /// Whether more than one caller asked for it, the caller that opened the flight being one,
+    /// however many followers it made. What a cache counts as a load that was saved.
     pub shared: bool,
 }
 

@@ -29,6 +29,9 @@ pub struct Group<K, V, E, S = DefaultHashBuilder> {
 }
 
 /// What a caller of [`Group::join`] is to its flight.
+///
+/// Who gets a leader has a duty: to run the work and to end the flight. Who gets a follower need
+/// only wait, or not.
 #[derive(Debug)]
 #[must_use = "a leader that is dropped ends its flight with an error"]
 pub enum Role<K, V, E> {

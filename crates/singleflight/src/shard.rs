@@ -42,10 +42,10 @@ pub(crate) enum Entered<V, E> {
 /// Whoever drives a flight has to take its key out of the table in the end. A
 /// [`Follower`](crate::Follower) may have to, and does not know the type of the keys.
 pub(crate) trait Home<V, E>: Send + Sync {
-    /// Ends `flight` as [`Flight::end`] does, after its key has left the table.
+    /// What [`Shard::end`] does.
     fn end(&self, hash: u64, flight: &Arc<Flight<V, E>>, result: Result<V, Error<E>>);
 
-    /// Ends `flight` as [`Flight::end_driven`] does, after its key has left the table.
+    /// What [`Shard::end_driven`] does.
     fn end_driven(
         &self,
         hash: u64,
@@ -127,8 +127,8 @@ impl<K, V, E> Shard<K, V, E> {
     }
 
     /// Does the same for the caller that drove `flight`. If that caller is the only one, the outcome
-    /// is not kept and cloned, and the flight is kept for the next caller that opens one: together
-    /// that makes a call which nobody joins a quarter cheaper.
+    /// is not kept and cloned, and the flight is used again by the next caller that opens one:
+    /// together that makes a call which nobody joins a fifth cheaper.
     pub(crate) fn end_driven(
         &self,
         hash: u64,

@@ -1,4 +1,30 @@
 //! Single flights for threads, which block where tasks would wait.
+//!
+//! The thread that leads runs the work itself. The others park until it has the result, and cost
+//! nothing meanwhile. A thread cannot leave as a task can, so there is no handing over: the work of
+//! a thread ends by returning or by a panic.
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use std::sync::atomic::{AtomicU32, Ordering};
+//! use std::thread;
+//!
+//! use carrotcache_singleflight::sync::Group;
+//!
+//! let flights: Group<String, u32, Infallible> = Group::new();
+//! let queries = AtomicU32::new(0);
+//! let query = || {
+//!     queries.fetch_add(1, Ordering::Relaxed);
+//!     Ok(630)
+//! };
+//! thread::scope(|scope| {
+//!     for _ in 0..10 {
+//!         scope.spawn(|| assert_eq!(flights.work("Tom", query), Ok(630)));
+//!     }
+//! });
+//! // One, if all ten were there in time; a thread that came later asked again.
+//! assert!((1..=10).contains(&queries.into_inner()));
+//! ```
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -47,7 +73,7 @@ impl<K, V, E, S> Group<K, V, E, S> {
         Self { flights: group::Group::with_hasher(hasher) }
     }
 
-    /// Returns the number of keys with an open flight.
+    /// Returns the number of keys with an open flight. Costs one lock per shard.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.flights.in_flight()
@@ -72,6 +98,8 @@ impl<K: Hash + Eq, V: Clone, E: Clone, S: BuildHasher> Group<K, V, E, S> {
     }
 
     /// Does what [`work`](Self::work) does, and also tells whether the result was shared.
+    ///
+    /// Calls that wait allocate nothing, and are all woken when the work has ended.
     pub fn work_outcome<Q>(&self, key: &Q, work: impl FnOnce() -> Result<V, E>) -> Outcome<V, E>
     where
         K: Borrow<Q>,

@@ -4,6 +4,12 @@
 /// are no tombstones, and a table that stays small stays fast however many entries pass through
 /// it. Hashes are kept beside the entries: growing and removing never call the user's `Hash`, and
 /// an entry of another hash is passed over without calling `Eq`.
+///
+/// ```text
+///            home of c ─╮
+/// slots   [   | a | b | c | d |   ]      `b` is removed; `d` would best be where `a` is
+/// slots   [   | a | d | c |   |   ]      `d` moves into the gap, `c` is where it belongs
+/// ```
 pub(crate) struct Table<T> {
     /// Empty, or a power of two of slots of which at least a quarter is free.
     slots: Vec<Option<Slot<T>>>,
