@@ -4,6 +4,7 @@
 //! a copy is never made unasked: for others there is [`ByteView::copy_from_slice`].
 
 use std::borrow::{Borrow, Cow};
+use std::string::FromUtf8Error;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -83,6 +84,15 @@ impl From<ByteView> for Bytes {
 impl From<ByteView> for Vec<u8> {
     fn from(view: ByteView) -> Self {
         view.into_vec()
+    }
+}
+
+/// Checks that the bytes are text, and otherwise as for `Vec`.
+impl TryFrom<ByteView> for String {
+    type Error = FromUtf8Error;
+
+    fn try_from(view: ByteView) -> Result<Self, FromUtf8Error> {
+        Self::from_utf8(view.into_vec())
     }
 }
 

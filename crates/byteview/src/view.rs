@@ -175,6 +175,9 @@ impl ByteView {
     #[must_use]
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
         let range = self.resolve(&range);
+        if range.is_empty() {
+            return Self::new(); // Nothing to share, and so nothing to pin.
+        }
         let repr = match &self.repr {
             Repr::Foreign(bytes) => Repr::Foreign(bytes.slice(range)),
             Repr::Own(Own::Static(bytes)) => Repr::Own(Own::Static(&bytes[range])),

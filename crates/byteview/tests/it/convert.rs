@@ -66,6 +66,13 @@ fn a_vector_comes_back_when_nobody_else_holds_it() {
 }
 
 #[test]
+fn a_view_of_text_becomes_a_string() {
+    assert_eq!(String::try_from(ByteView::from("汉字")).unwrap(), "汉字");
+    let error = String::try_from(ByteView::from(b"\xffno text")).unwrap_err();
+    assert_eq!(error.into_bytes(), b"\xffno text");
+}
+
+#[test]
 fn a_view_iterates_over_its_bytes() {
     let view = ByteView::from("abc");
     let mut seen = Vec::new();

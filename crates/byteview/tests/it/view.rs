@@ -58,6 +58,15 @@ fn a_compact_view_lets_go_of_the_buffer() {
 }
 
 #[test]
+fn an_empty_slice_keeps_nothing_alive() {
+    let buffer: Arc<[u8]> = Arc::from(&b"a large buffer"[..]);
+    let view = ByteView::from(Arc::clone(&buffer));
+    let empty = view.slice(4..4);
+    drop(view);
+    assert_eq!((Arc::strong_count(&buffer), empty.len()), (1, 0));
+}
+
+#[test]
 fn compact_does_not_copy_what_is_compact_already() {
     let copied = ByteView::copy_from_slice(b"carrot");
     assert_eq!(copied.compact().as_ptr(), copied.as_ptr());
@@ -140,6 +149,26 @@ proptest! {
             prop_assert_eq!(view.to_vec(), model);
             prop_assert_eq!(&view.clone().into_bytes(), model);
             prop_assert_eq!(view.into_vec(), model);
+        }
+    }
+
+    #[test]
+    fn reading_from_the_front_is_reading_the_bytes(
+        bytes in proptest::collection::vec(any::<u8>(), 0..64),
+        steps in proptest::collection::vec((any::<bool>(), 0_usize..16), 0..16),
+    ) {
+        for mut view in every_kind(&bytes) {
+            let mut model = &bytes[..];
+            for (copy, step) in &steps {
+                let step = *step.min(&model.len());
+                if *copy {
+                    prop_assert_eq!(view.copy_to_bytes(step), &model[..step]);
+                } else {
+                    view.advance(step);
+                }
+                model = &model[step..];
+                prop_assert_eq!((view.remaining(), view.chunk()), (model.len(), model));
+            }
         }
     }
 
