@@ -10,15 +10,6 @@ use crate::leader::Leader;
 use crate::nest;
 use crate::shard::{Entered, Shard};
 
-/// The table is split so that threads with different keys seldom meet at one lock. A power of two.
-const SHARDS: usize = 32;
-
-/// How a [`Group`] hashes keys unless told otherwise: `foldhash`, seeded at random.
-///
-/// It costs a third of what the standard library's hasher does, and an adversary who could make
-/// keys collide would gain little: the table holds no more keys than there are calls under way.
-pub type DefaultHashBuilder = foldhash::fast::RandomState;
-
 /// A table of flights: at most one open flight for each key.
 ///
 /// A clone is a handle to the same table. `V` is what the work results in and `E` how it fails;
@@ -40,6 +31,15 @@ pub enum Role<K, V, E> {
     /// A flight is under way: this caller waits for its end.
     Follower(Follower<V, E>),
 }
+
+/// The table is split so that threads with different keys seldom meet at one lock. A power of two.
+const SHARDS: usize = 32;
+
+/// How a [`Group`] hashes keys unless told otherwise: `foldhash`, seeded at random.
+///
+/// It costs a fraction of what the standard library's hasher does, and an adversary who could make
+/// keys collide would gain little: the table holds no more keys than there are calls under way.
+pub type DefaultHashBuilder = foldhash::fast::RandomState;
 
 impl<K, V, E> Group<K, V, E> {
     /// Returns an empty group, whose hasher is seeded at random.

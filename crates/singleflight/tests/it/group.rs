@@ -1,5 +1,6 @@
 //! `Group::work`: callers that drive the work themselves.
 
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -61,6 +62,28 @@ fn keys_do_not_wait_for_each_other() {
     assert!(poll(&mut tom).is_pending());
     let mut jack = Box::pin(flights.work("Jack", || async { Ok(589) }));
     assert_eq!(poll(&mut jack), Poll::Ready(Ok(589)));
+}
+
+#[test]
+fn keys_whose_hashes_collide_do_not_wait_for_each_other() {
+    #[derive(Default)]
+    struct Constant;
+    impl Hasher for Constant {
+        fn finish(&self) -> u64 {
+            7
+        }
+        fn write(&mut self, _: &[u8]) {}
+    }
+    let flights: Group<u32, u32, String, BuildHasherDefault<Constant>> = Group::default();
+    let (_end, work) = controlled();
+    let mut open = Box::pin(flights.work(&0, || work));
+    assert!(poll(&mut open).is_pending());
+    for key in 1..10 {
+        let mut call = Box::pin(flights.work(&key, || async move { Ok(key) }));
+        assert_eq!(poll(&mut call), Poll::Ready(Ok(key)));
+    }
+    let mut same = Box::pin(flights.work(&0, never_run));
+    assert!(poll(&mut same).is_pending());
 }
 
 #[test]
