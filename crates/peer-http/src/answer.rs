@@ -10,6 +10,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use prost::Message as _;
 
 use crate::generated::GetResponse;
+use crate::outcome::one_line;
 
 /// A value from the node that owns it.
 ///
@@ -105,18 +106,12 @@ impl AnswerBody {
         Self { parts: [head.into(), value.into_bytes(), tail.into()] }
     }
 
-    /// Returns a body that says `line`, without what would make it more than one short line.
-    ///
-    /// The text of a loader's error may hold anything, and ends up in the logs of another node.
+    /// Returns a body that says `line`, and nothing else.
     pub(crate) fn of_line(line: &str) -> Self {
-        let clean = |c: char| if c.is_control() { ' ' } else { c };
-        let line: String = line.chars().take(MAX_LINE_CHARS).map(clean).chain(['\n']).collect();
+        let line = one_line(line) + "\n";
         Self { parts: [line.into(), Bytes::new(), Bytes::new()] }
     }
 }
-
-/// The length to which a line of text is cut: enough for an error, too little to flood a log.
-const MAX_LINE_CHARS: usize = 512;
 
 impl Body for AnswerBody {
     type Data = Bytes;

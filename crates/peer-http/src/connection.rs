@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::Answer;
-use crate::outcome::{OUTCOME, Outcome};
+use crate::outcome::{OUTCOME, Outcome, one_line};
 use crate::url::BaseUrl;
 
 /// A connection to a peer that carries one request at a time.
@@ -39,7 +39,6 @@ pub(crate) struct Reply {
 }
 
 /// The body of a reply.
-#[derive(Default)]
 pub(crate) struct ReplyBody {
     bytes: Bytes,
     /// Whether `bytes` are a slice of the connection's buffer, which may be far larger.
@@ -61,7 +60,7 @@ pub(crate) enum ExchangeError {
 /// The largest head of a reply that is accepted. Those of peers have about 150 bytes.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 /// How much is read of a reply that is not a value.
-const MAX_TEXT_BYTES: u64 = 4 << 10;
+const MAX_TEXT_BYTES: usize = 4 << 10;
 /// How much memory is set aside on the word of a `content-length` alone.
 const MAX_TRUSTED_BYTES: u64 = 1 << 20;
 
@@ -130,16 +129,15 @@ impl Connection {
 async fn read(response: Response<Incoming>, max_bytes: u64) -> Result<Reply, ExchangeError> {
     let (head, body) = response.into_parts();
     let outcome = head.headers.get(OUTCOME).and_then(Outcome::from_header);
-    let is_value = head.status == StatusCode::OK;
-    let body = match read_body(body, if is_value { max_bytes } else { MAX_TEXT_BYTES }).await {
-        // A text is not worth an error: the status has said it all.
-        Err(ExchangeError::TooLarge) if !is_value => ReplyBody::default(),
-        body => body?,
+    let body = if head.status == StatusCode::OK {
+        read_value(body, max_bytes).await?
+    } else {
+        read_text(body).await
     };
     Ok(Reply { status: head.status, outcome, body })
 }
 
-/// Reads a body of at most `max_bytes`.
+/// Reads the body of a value, of at most `max_bytes`.
 ///
 /// A body that came in one piece is passed on as it is. One in many is put together in a buffer of
 /// its own, which grows with what has really come.
@@ -147,7 +145,7 @@ async fn read(response: Response<Incoming>, max_bytes: u64) -> Result<Reply, Exc
 /// # Cancel safety
 ///
 /// What was read is lost, and the connection is not reusable.
-async fn read_body(mut body: Incoming, max_bytes: u64) -> Result<ReplyBody, ExchangeError> {
+async fn read_value(mut body: Incoming, max_bytes: u64) -> Result<ReplyBody, ExchangeError> {
     let announced = body.size_hint().lower();
     if announced > max_bytes {
         return Err(ExchangeError::TooLarge);
@@ -170,6 +168,23 @@ async fn read_body(mut body: Incoming, max_bytes: u64) -> Result<ReplyBody, Exch
     Ok(ReplyBody { bytes: all.into_boxed_slice().into(), is_borrowed: false })
 }
 
+/// Reads the beginning of a text, as far as it comes: the status has said all that matters.
+///
+/// # Cancel safety
+///
+/// What was read is lost, and the connection is not reusable.
+async fn read_text(mut body: Incoming) -> ReplyBody {
+    let mut text = Vec::new();
+    while text.len() < MAX_TEXT_BYTES
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        if let Ok(data) = frame.into_data() {
+            text.extend_from_slice(&data[..data.len().min(MAX_TEXT_BYTES - text.len())]);
+        }
+    }
+    ReplyBody { bytes: text.into(), is_borrowed: false }
+}
+
 impl ReplyBody {
     /// Returns the answer that the body is, free of the buffer that it was read into.
     pub(crate) fn into_answer(self) -> Result<Answer, prost::DecodeError> {
@@ -180,10 +195,9 @@ impl ReplyBody {
         Ok(answer)
     }
 
-    /// Returns the first line of the text that the body is.
+    /// Returns the text that the body is, as one short line.
     pub(crate) fn line(&self) -> String {
-        let text = String::from_utf8_lossy(&self.bytes);
-        text.lines().next().unwrap_or_default().to_owned()
+        one_line(&String::from_utf8_lossy(&self.bytes))
     }
 }
 

@@ -42,7 +42,7 @@ pub enum PeerError {
     LoadFailed {
         /// The peer's base URL.
         peer: Arc<str>,
-        /// The first line of what the peer said about it.
+        /// What the peer said about it, as one line.
         message: String,
     },
     /// The peer does not have the group.
@@ -59,7 +59,7 @@ pub enum PeerError {
     Overloaded {
         /// The peer's base URL.
         peer: Arc<str>,
-        /// The first line of what the peer said about it.
+        /// What the peer said about it, as one line.
         message: String,
     },
     /// No connection came about.

@@ -90,3 +90,15 @@ impl Outcome {
         HeaderValue::from_static(self.as_str())
     }
 }
+
+/// The length to which a line of text is cut: enough for an error, too little to flood a log.
+const MAX_LINE_CHARS: usize = 512;
+
+/// Returns `text` without what would make it more than one short line.
+///
+/// The text of a loader's error may hold anything, and ends up in the logs of another node, which
+/// does the same to it: not everybody on the ring need be as careful.
+pub(crate) fn one_line(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    text.trim_end().chars().take(MAX_LINE_CHARS).map(clean).collect()
+}

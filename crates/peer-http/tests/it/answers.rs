@@ -92,6 +92,19 @@ async fn failure_of_a_go_getter_is_a_verdict() {
 }
 
 #[tokio::test]
+async fn verdict_whose_text_is_cut_short_is_still_a_verdict() {
+    let error = error_for(b"HTTP/1.1 500 Oh\r\ncontent-length: 99\r\n\r\nno disk").await;
+    assert!(matches!(error, PeerError::LoadFailed { message, .. } if message == "no disk"));
+}
+
+#[tokio::test]
+async fn text_of_another_kind_of_node_becomes_one_line() {
+    let reply = b"HTTP/1.1 500 Oh\r\ncontent-length: 12\r\n\r\n\x1b[2J\xff\r\nb\r\n\r\n";
+    let error = error_for(reply).await;
+    assert!(matches!(error, PeerError::LoadFailed { message, .. } if message == " [2J\u{fffd}  b"));
+}
+
+#[tokio::test]
 async fn go_owner_without_the_group_could_not_be_asked() {
     let reply = b"HTTP/1.1 404 Not Found\r\ncontent-length: 21\r\n\r\nno such group: group\n";
     let error = error_for(reply).await;
@@ -110,7 +123,8 @@ async fn status_that_no_node_sends_is_told() {
 async fn verdict_with_an_endless_text_is_still_a_verdict() {
     let head = "HTTP/1.1 500 Internal Server Error\r\ntransfer-encoding: chunked\r\n\r\n";
     let reply = format!("{head}{}", format!("400\r\n{}\r\n", "x".repeat(1024)).repeat(1024));
-    assert!(error_for(reply.as_bytes()).await.is_verdict());
+    let error = error_for(reply.as_bytes()).await;
+    assert!(matches!(error, PeerError::LoadFailed { message, .. } if message == "x".repeat(512)));
 }
 
 #[tokio::test]

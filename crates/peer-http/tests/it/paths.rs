@@ -5,7 +5,10 @@ use proptest::prelude::*;
 
 proptest! {
     #[test]
-    fn decoding_what_was_encoded_gives_it_back(group in "\\PC{1,20}|[/%+. ]{1,8}", key in ".{1,40}|[/%+.\\\\ ]{1,9}") {
+    fn decoding_what_was_encoded_gives_it_back(
+        group in "\\PC{1,20}|[/%+. ]{1,8}",
+        key in ".{1,40}|[/%+.\\\\ ]{1,9}",
+    ) {
         let path = path::encode("/base/", &group, &key);
         prop_assert!(path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+'));
         prop_assert_eq!(path::decode(&path, "/base/"), Ok((group, key)));
