@@ -127,6 +127,23 @@ fn every_waker_is_called_once_and_only_the_last_one() {
     assert_eq!(stale.count(), 0);
 }
 
+#[test]
+fn a_thousand_waiters_are_woken_once_each_and_then_done() {
+    let flights = Flights::new();
+    let leader = lead(&flights);
+    let wakes = Arc::new(Wakes::default());
+    let mut followers: Vec<_> = (0..1_000).map(|_| Box::pin(follow(&flights))).collect();
+    for follower in &mut followers {
+        assert!(poll_counted(follower, &wakes).is_pending());
+    }
+    leader.finish(Ok(630));
+    assert_eq!(wakes.count(), 1_000);
+    for follower in &mut followers {
+        assert!(poll_counted(follower, &wakes).is_ready());
+    }
+    assert_eq!(wakes.count(), 1_000, "nobody has to wait for another's turn");
+}
+
 #[tokio::test]
 async fn a_task_runs_the_work_and_a_panic_in_it_is_caught() {
     let flights = Flights::new();
