@@ -70,7 +70,7 @@ pub fn metadata() -> Result<Value> {
 }
 
 /// Returns every file below `folder` whose name ends with `.extension`, sorted; `target` and hidden
-/// folders are left out.
+/// folders are left out, and links are not followed.
 ///
 /// # Errors
 ///
@@ -80,10 +80,14 @@ pub fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     while let Some(folder) = folders.pop() {
         let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
         for entry in entries {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if path.is_dir() && name != "target" && !name.starts_with('.') {
-                folders.push(path);
+            let entry = entry?;
+            let (name, path) = (entry.file_name(), entry.path());
+            // The type of the entry itself: a link to a folder could lead in a circle.
+            if entry.file_type()?.is_dir() {
+                let name = name.to_string_lossy();
+                if name != "target" && !name.starts_with('.') {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|found| found == extension) {
                 found.push(path);
             }

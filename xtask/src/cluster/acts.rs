@@ -187,3 +187,25 @@ fn summary(outcome: &Outcome) -> String {
         outcome.quantile(0.99).as_secs_f64() * 1e3,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_between_two_looks_is_told_by_node() {
+        let counts = |queries| Counts { queries, ..Counts::default() };
+        let difference = difference(&[counts(5), counts(7)], &[counts(2), counts(7)]);
+        assert_eq!(difference, [counts(3), counts(0)]);
+    }
+
+    #[test]
+    fn shares_are_in_the_order_of_the_nodes_and_make_a_whole() {
+        let urls = [8001, 8002, 8003].map(|port| format!("http://127.0.0.1:{port}"));
+        let shares = shares(&urls).unwrap();
+        assert_eq!(shares.len(), 3);
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{shares:?}");
+        let alone = super::shares(&urls[..1]).unwrap();
+        assert!((alone[0] - 1.0).abs() < 1e-9, "{alone:?}");
+    }
+}

@@ -196,6 +196,8 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn shell(script: &str) -> Daemon {
@@ -211,6 +213,33 @@ mod tests {
         let error = daemon.ready(url, Duration::from_secs(30)).await.unwrap_err().to_string();
         assert!(error.contains("exit status: 2"), "{error}");
         assert!(error.contains("no such table"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn ready_waits_for_an_answer_of_success() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/healthz", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            for status in ["503 Service Unavailable", "200 OK"] {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                // One read holds all of so small a request.
+                assert!(connection.read(&mut [0; 1024]).await.unwrap() > 0);
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let mut daemon = shell("exec sleep 600");
+        daemon.ready(&url, Duration::from_secs(30)).await.unwrap();
+        server.await.unwrap();
+        daemon.kill().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_child_that_never_answers_is_an_error_after_the_limit() {
+        let mut daemon = shell("echo still busy; exec sleep 600");
+        let url = "http://127.0.0.1:1/healthz";
+        let error = daemon.ready(url, Duration::from_millis(300)).await.unwrap_err().to_string();
+        assert!(error.contains("did not answer at http://127.0.0.1:1/healthz"), "{error}");
     }
 
     #[tokio::test]

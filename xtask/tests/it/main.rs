@@ -35,6 +35,15 @@ fn a_task_that_fails_exits_with_one_and_one_line() {
 }
 
 #[test]
+fn a_cluster_of_nobody_is_a_usage_error() {
+    for args in [["cluster", "--nodes", "0"], ["cluster", "--requests", "0"]] {
+        let output = xtask(&args);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains(args[1]), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn ci_lists_commands_that_can_be_pasted() {
     let list = text(&xtask(&["ci", "--list"]).stdout);
     assert!(list.contains("cargo test --workspace\n"), "{list}");
