@@ -206,20 +206,41 @@ impl HttpPoolBuilder {
 
     /// Returns the pool, which owns all keys until it is told its peers.
     ///
+    /// Times of more than a year are taken as a year.
+    ///
     /// # Errors
     ///
     /// A [`BuildError`] if this node's base URL is none, the base path cannot be asked for, a bound
     /// is zero, or the ring does not take its settings.
     pub fn build(self) -> Result<HttpPool, BuildError> {
-        let Self { base_url, config } = self;
+        let Self { base_url, mut config } = self;
         let url: BaseUrl = base_url.parse()?;
         config.check()?;
+        config.bound_times();
         let ring = config.ring.clone().build()?;
         Ok(HttpPool::new(url, config, ring))
     }
 }
 
+/// Longer than anyone waits, and short enough to be added to any point in time.
+const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 impl Config {
+    /// Cuts every time down to one that can be added to the present without an overflow.
+    fn bound_times(&mut self) {
+        let times = [
+            &mut self.connect_timeout,
+            &mut self.attempt_timeout,
+            &mut self.idle_timeout,
+            &mut self.max_time_left,
+            &mut self.header_read_timeout,
+            &mut self.drain_timeout,
+        ];
+        for time in times {
+            *time = LONGEST_TIME.min(*time);
+        }
+    }
+
     /// Returns what is wrong with the settings, if anything is.
     fn check(&self) -> Result<(), BuildError> {
         if !path::is_base_path(&self.base_path) {

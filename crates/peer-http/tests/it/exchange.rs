@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use carrotcache_peer_http::PeerError;
+use carrotcache_peer_http::{HttpPoolBuilder, PeerError};
 
-use crate::support::Served;
+use crate::support::{Echo, Served, client_with};
 
 #[tokio::test]
 async fn value_arrives_as_the_handler_gave_it() {
@@ -12,6 +12,23 @@ async fn value_arrives_as_the_handler_gave_it() {
     let answer = client.get("scores", "Tom", None).await.expect("a value");
     assert_eq!(answer.value, "Tom");
     assert_eq!(answer.minute_qps, None);
+}
+
+#[tokio::test]
+async fn times_without_end_are_no_trouble() {
+    let patient = |builder: HttpPoolBuilder| {
+        let builder = builder.connect_timeout(Duration::MAX).attempt_timeout(Duration::MAX);
+        let builder = builder.idle_timeout(Duration::MAX).header_read_timeout(Duration::MAX);
+        builder.max_time_left(Duration::MAX).drain_timeout(Duration::MAX)
+    };
+    let served = Served::start(Echo::default(), patient).await;
+    let client = client_with(served.pool.base_url(), patient);
+    for _ in 0..2 {
+        let answer = client.get("scores", "Tom", Some(Duration::MAX)).await.expect("a value");
+        assert_eq!(answer.value, "Tom");
+    }
+    drop(client);
+    served.stop().await.expect("no panic").expect("drained");
 }
 
 #[tokio::test]
