@@ -26,7 +26,7 @@ const WAYS: usize = 12;
 /// Counts in a bucket of entries that passed by.
 const CLASSES: usize = 4;
 
-/// A hash table of the slot numbers 1 to `len`, searched by the 32-bit hash of the entry in a slot.
+/// A hash table of the slot numbers below `len`, searched by the 32-bit hash of the entry in a slot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     buckets: Vec<Bucket>,
@@ -135,7 +135,7 @@ impl Index {
         self.buckets = vec![Bucket::default(); buckets];
         // At 4/5 of all places, one entry in thirty lies in a later bucket than its home.
         self.capacity = u32::try_from(buckets * WAYS * 4 / 5).unwrap_or(u32::MAX);
-        for slot in 1..=self.len {
+        for slot in 0..self.len {
             self.place(hash_of(slot), slot);
         }
     }

@@ -1,51 +1,52 @@
 //! Entries in the order of their use, found by hash: what every cache of this crate is made of.
 //!
 //! A [`Store`] knows no bound and calls no user code but `Eq`: it is told hashes and weights. Its
-//! slots are dense, numbered from 1 without a gap: an eviction that makes room for an insertion
-//! hands its slot on, and any other removal moves the last entry into the hole. Entries and links
-//! live in two vectors, because the links of a hundred thousand entries fit in a core's own cache
-//! and their keys and values do not: moving an entry to the front touches three links and nothing
-//! else.
+//! slots are dense, numbered from 0 without a gap: an eviction that makes room for an insertion
+//! hands its slot on, and any other removal moves the last entry into the hole. So there is no list
+//! of free slots, and no slot is ever without an entry.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use crate::index::{Index, MAX_SLOTS};
 
-/// The slot of the sentinel, which closes the list to a ring: its `next` is the most recently used
-/// entry, its `prev` the least.
-const SENTINEL: u32 = 0;
+/// No slot: what comes before the first entry and after the last.
+const NIL: u32 = u32::MAX;
 
-/// Marks a weight that does not fit in a link and is kept in [`Store::heavy`].
+/// Marks a weight that does not fit in a node and is kept in [`Store::heavy`].
 const HEAVY: u32 = u32::MAX;
 
 /// A slab of entries, linked in recency order and indexed by hash.
 #[derive(Clone)]
 pub(crate) struct Store<K, V> {
-    /// The entry of slot `n` is at `n - 1`.
-    entries: Vec<(K, V)>,
-    /// The link of slot `n` is at `n`; the sentinel is at 0.
-    links: Vec<Link>,
+    nodes: Vec<Node<K, V>>,
+    /// The slot of the most recently used entry.
+    head: u32,
+    /// The slot of the least recently used entry.
+    tail: u32,
     index: Index,
     weight: u64,
     heavy: BTreeMap<u32, u64>,
 }
 
-/// What the store knows of an entry beside its key and value: 16 bytes.
-#[derive(Clone, Copy)]
-struct Link {
+/// An entry and the 16 bytes that the store knows of it, which come first: a hit reads them and
+/// then the key, most often from the same cache line.
+#[derive(Clone)]
+#[repr(C)]
+struct Node<K, V> {
     prev: u32,
     next: u32,
     hash: u32,
     weight: u32,
+    entry: (K, V),
 }
 
 impl<K, V> Store<K, V> {
     pub(crate) fn new() -> Self {
-        let sentinel = Link { prev: SENTINEL, next: SENTINEL, hash: 0, weight: 0 };
         Self {
-            entries: Vec::new(),
-            links: vec![sentinel],
+            nodes: Vec::new(),
+            head: NIL,
+            tail: NIL,
             index: Index::default(),
             weight: 0,
             heavy: BTreeMap::new(),
@@ -53,12 +54,12 @@ impl<K, V> Store<K, V> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.nodes.len()
     }
 
     /// Whether no further slot can be numbered.
     pub(crate) fn is_full(&self) -> bool {
-        self.entries.len() >= MAX_SLOTS
+        self.nodes.len() >= MAX_SLOTS
     }
 
     /// The sum of all weights.
@@ -70,17 +71,15 @@ impl<K, V> Store<K, V> {
     pub(crate) fn memory_usage(&self) -> usize {
         // A B-tree node is about two thirds full; it holds the pairs and little else.
         let heavy = self.heavy.len() * size_of::<(u32, u64)>() * 3 / 2;
-        self.entries.capacity() * size_of::<(K, V)>()
-            + self.links.capacity() * size_of::<Link>()
-            + self.index.memory_usage()
-            + heavy
+        self.nodes.capacity() * size_of::<Node<K, V>>() + self.index.memory_usage() + heavy
     }
 
     /// The slot of the entry with this hash whose key `is_match` accepts.
     #[inline]
     pub(crate) fn find(&self, hash: u32, mut is_match: impl FnMut(&K) -> bool) -> Option<u32> {
         self.index.find(hash, |slot| {
-            self.links[slot as usize].hash == hash && is_match(&self.entry(slot).0)
+            let node = self.node(slot);
+            node.hash == hash && is_match(&node.entry.0)
         })
     }
 
@@ -94,15 +93,15 @@ impl<K, V> Store<K, V> {
     }
 
     pub(crate) fn entry(&self, slot: u32) -> &(K, V) {
-        &self.entries[slot as usize - 1]
+        &self.node(slot).entry
     }
 
     pub(crate) fn entry_mut(&mut self, slot: u32) -> &mut (K, V) {
-        &mut self.entries[slot as usize - 1]
+        &mut self.node_mut(slot).entry
     }
 
     pub(crate) fn weight_of(&self, slot: u32) -> u64 {
-        match self.links[slot as usize].weight {
+        match self.node(slot).weight {
             HEAVY => self.heavy[&slot],
             weight => u64::from(weight),
         }
@@ -110,38 +109,38 @@ impl<K, V> Store<K, V> {
 
     /// The slot of the most recently used entry.
     pub(crate) fn front(&self) -> Option<u32> {
-        Some(self.first()).filter(|&slot| slot != SENTINEL)
+        Some(self.head).filter(|&slot| slot != NIL)
     }
 
     /// The slot of the least recently used entry.
     pub(crate) fn back(&self) -> Option<u32> {
-        Some(self.last()).filter(|&slot| slot != SENTINEL)
+        Some(self.tail).filter(|&slot| slot != NIL)
     }
 
-    /// As [`front`](Self::front), the sentinel's if the store is empty.
+    /// As [`front`](Self::front), but no slot at all if the store is empty.
     pub(crate) fn first(&self) -> u32 {
-        self.links[SENTINEL as usize].next
+        self.head
     }
 
-    /// As [`back`](Self::back), the sentinel's if the store is empty.
+    /// As [`back`](Self::back), but no slot at all if the store is empty.
     pub(crate) fn last(&self) -> u32 {
-        self.links[SENTINEL as usize].prev
+        self.tail
     }
 
-    /// The slot of the next less recently used entry; the sentinel's after the last.
+    /// The slot of the next less recently used entry, or no slot at all after the last.
     pub(crate) fn next(&self, slot: u32) -> u32 {
-        self.links[slot as usize].next
+        self.node(slot).next
     }
 
-    /// The slot of the next more recently used entry; the sentinel's before the first.
+    /// The slot of the next more recently used entry, or no slot at all before the first.
     pub(crate) fn prev(&self, slot: u32) -> u32 {
-        self.links[slot as usize].prev
+        self.node(slot).prev
     }
 
     /// Makes the entry in `slot` the most recently used one.
     #[inline]
     pub(crate) fn promote(&mut self, slot: u32) {
-        if self.links[SENTINEL as usize].next != slot {
+        if self.head != slot {
             self.unlink(slot);
             self.link_front(slot);
         }
@@ -156,11 +155,10 @@ impl<K, V> Store<K, V> {
     /// Adds an entry that is not there yet, as the most recently used one. The store must not be
     /// full and the sum of the weights must fit in 64 bits.
     pub(crate) fn push_front(&mut self, hash: u32, key: K, value: V, weight: u64) -> u32 {
-        reserve_one(&mut self.entries);
-        reserve_one(&mut self.links);
-        let link = Link { prev: SENTINEL, next: SENTINEL, hash, weight: 0 };
-        self.entries.push((key, value));
-        self.links.push(link);
+        if self.nodes.len() == self.nodes.capacity() {
+            self.reserve();
+        }
+        self.nodes.push(Node { prev: NIL, next: NIL, hash, weight: 0, entry: (key, value) });
         let slot = self.last_slot();
         self.enter(slot, weight);
         slot
@@ -182,7 +180,7 @@ impl<K, V> Store<K, V> {
         };
         self.leave(slot);
         let old = std::mem::replace(self.entry_mut(slot), (key, value));
-        self.links[slot as usize].hash = hash;
+        self.node_mut(slot).hash = hash;
         self.enter(slot, weight);
         Some(old)
     }
@@ -194,8 +192,7 @@ impl<K, V> Store<K, V> {
         if slot != last {
             self.renumber(last, slot);
         }
-        self.links.swap_remove(slot as usize);
-        self.entries.swap_remove(slot as usize - 1)
+        self.nodes.swap_remove(slot as usize).entry
     }
 
     /// Takes the least recently used entry out.
@@ -214,31 +211,26 @@ impl<K, V> Store<K, V> {
         mut keep: impl FnMut(&K, &V) -> bool,
         mut gone: impl FnMut((K, V)),
     ) {
-        let mut at = SENTINEL;
-        loop {
-            let slot = self.next(at);
-            if slot == SENTINEL {
-                return;
-            }
-            let (key, value) = self.entry(slot);
+        let mut at = self.head;
+        while at != NIL {
+            let Node { next, entry: (key, value), .. } = self.node(at);
+            let next = *next;
             if keep(key, value) {
-                at = slot;
+                at = next;
                 continue;
             }
-            // The removal moves the entry of the last slot, perhaps the one that we stand on.
+            // The removal moves the entry of the last slot, perhaps the one that comes next.
             let last = self.last_slot();
-            let removed = self.remove(slot);
-            if at == last {
-                at = slot;
-            }
+            let removed = self.remove(at);
+            at = if next == last { at } else { next };
             gone(removed);
         }
     }
 
     /// Files a slot whose entry and hash are in place.
     fn enter(&mut self, slot: u32, weight: u64) {
-        let links = &self.links;
-        self.index.insert(links[slot as usize].hash, slot, |other| links[other as usize].hash);
+        let nodes = &self.nodes;
+        self.index.insert(nodes[slot as usize].hash, slot, |other| nodes[other as usize].hash);
         self.weight += weight;
         self.store_weight(slot, weight);
         self.link_front(slot);
@@ -246,16 +238,16 @@ impl<K, V> Store<K, V> {
 
     /// Undoes [`enter`](Self::enter).
     fn leave(&mut self, slot: u32) {
-        self.index.remove(self.links[slot as usize].hash, slot);
+        self.index.remove(self.node(slot).hash, slot);
         self.set_weight(slot, 0);
         self.unlink(slot);
     }
 
     fn store_weight(&mut self, slot: u32, weight: u64) {
-        let link = &mut self.links[slot as usize];
-        let was_heavy = link.weight == HEAVY;
-        link.weight = u32::try_from(weight).unwrap_or(HEAVY);
-        if link.weight == HEAVY {
+        let node = &mut self.nodes[slot as usize];
+        let was_heavy = node.weight == HEAVY;
+        node.weight = u32::try_from(weight).unwrap_or(HEAVY);
+        if node.weight == HEAVY {
             self.heavy.insert(slot, weight);
         } else if was_heavy {
             self.heavy.remove(&slot);
@@ -264,10 +256,10 @@ impl<K, V> Store<K, V> {
 
     /// Tells the index and the neighbours of the entry in slot `from` that it moves to slot `to`.
     fn renumber(&mut self, from: u32, to: u32) {
-        let Link { prev, next, hash, weight } = self.links[from as usize];
+        let &Node { prev, next, hash, weight, .. } = self.node(from);
         self.index.renumber(hash, from, to);
-        self.links[prev as usize].next = to;
-        self.links[next as usize].prev = to;
+        *self.next_of(prev) = to;
+        *self.prev_of(next) = to;
         if weight == HEAVY
             && let Some(weight) = self.heavy.remove(&from)
         {
@@ -276,33 +268,50 @@ impl<K, V> Store<K, V> {
     }
 
     fn link_front(&mut self, slot: u32) {
-        let first = self.links[SENTINEL as usize].next;
-        self.links[SENTINEL as usize].next = slot;
-        self.links[first as usize].prev = slot;
-        let link = &mut self.links[slot as usize];
-        link.prev = SENTINEL;
-        link.next = first;
+        let second = std::mem::replace(&mut self.head, slot);
+        *self.prev_of(second) = slot;
+        let node = self.node_mut(slot);
+        node.prev = NIL;
+        node.next = second;
     }
 
     fn unlink(&mut self, slot: u32) {
-        let Link { prev, next, .. } = self.links[slot as usize];
-        self.links[prev as usize].next = next;
-        self.links[next as usize].prev = prev;
+        let &Node { prev, next, .. } = self.node(slot);
+        *self.next_of(prev) = next;
+        *self.prev_of(next) = prev;
+    }
+
+    /// Where it is written what comes after `slot`.
+    fn next_of(&mut self, slot: u32) -> &mut u32 {
+        if slot == NIL { &mut self.head } else { &mut self.node_mut(slot).next }
+    }
+
+    /// Where it is written what comes before `slot`.
+    fn prev_of(&mut self, slot: u32) -> &mut u32 {
+        if slot == NIL { &mut self.tail } else { &mut self.node_mut(slot).prev }
+    }
+
+    fn node(&self, slot: u32) -> &Node<K, V> {
+        &self.nodes[slot as usize]
+    }
+
+    fn node_mut(&mut self, slot: u32) -> &mut Node<K, V> {
+        &mut self.nodes[slot as usize]
+    }
+
+    /// Makes room for more nodes, a 32nd of those there are.
+    ///
+    /// Doubling would leave up to half of the slab unused, at 72 bytes a slot for `String` and
+    /// `Bytes`. Allocators that remap large blocks, as those of glibc and musl do, grow them
+    /// without a copy.
+    #[cold]
+    fn reserve(&mut self) {
+        self.nodes.reserve_exact((self.nodes.len() / 32).max(8));
     }
 
     /// The largest slot number, which is that of the entry a removal moves.
     #[expect(clippy::cast_possible_truncation, reason = "there are at most MAX_SLOTS entries")]
     fn last_slot(&self) -> u32 {
-        self.entries.len() as u32
-    }
-}
-
-/// Makes room for one more, growing by a 32nd at a time.
-///
-/// Doubling would leave up to half of the slab unused, at 72 bytes a slot for `String` and `Bytes`.
-/// Allocators that remap large blocks, as those of glibc and musl do, grow them without a copy.
-fn reserve_one<T>(items: &mut Vec<T>) {
-    if items.len() == items.capacity() {
-        items.reserve_exact((items.len() / 32).max(8));
+        self.nodes.len() as u32 - 1
     }
 }
