@@ -135,7 +135,7 @@ impl<K, V, W, S, L: Listener<K, V>> LruCache<K, V, W, S, L> {
 
     /// Removes the entries for which `keep` is false, from the most to the least recently used.
     pub fn retain(&mut self, keep: impl FnMut(&K, &V) -> bool) {
-        self.store.retain(keep, |(key, value)| self.listener.left(&key, &value, Cause::Removed));
+        self.store.retain(keep, |(key, value), _| self.listener.left(&key, &value, Cause::Removed));
     }
 
     /// Removes every entry, from the most to the least recently used, and gives the memory back.

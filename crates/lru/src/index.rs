@@ -126,15 +126,15 @@ impl Index {
     /// Makes the table a sixteenth larger and files every slot again.
     ///
     /// Small steps cost a rebuild more often, a few nanoseconds an entry each time, and keep the
-    /// table between 75 and 80 per cent full, where doubling would waste up to half of it.
+    /// table between 78 and 83 per cent full, where doubling would waste up to half of it.
     #[cold]
     fn grow(&mut self, hash_of: impl Fn(u32) -> u32) {
         let buckets = self.buckets.len() + self.buckets.len() / 16 + 1;
         // Given back first, so that the old table and the new one are never held at once.
         self.buckets = Vec::new();
         self.buckets = vec![Bucket::default(); buckets];
-        // At 4/5 of all places, one entry in thirty lies in a later bucket than its home.
-        self.capacity = u32::try_from(buckets * WAYS * 4 / 5).unwrap_or(u32::MAX);
+        // At 5/6 of all places, one entry in 25 lies in a later bucket than its home.
+        self.capacity = u32::try_from(buckets * WAYS * 5 / 6).unwrap_or(u32::MAX);
         for slot in 0..self.len {
             self.place(hash_of(slot), slot);
         }

@@ -205,11 +205,12 @@ impl<K, V> Store<K, V> {
         self.front().map(|slot| self.remove(slot))
     }
 
-    /// Takes the entries out for which `keep` is false, from front to back, and gives them to `gone`.
+    /// Takes the entries out for which `keep` is false, from front to back, and gives them to `gone`
+    /// with their weights.
     pub(crate) fn retain(
         &mut self,
         mut keep: impl FnMut(&K, &V) -> bool,
-        mut gone: impl FnMut((K, V)),
+        mut gone: impl FnMut((K, V), u64),
     ) {
         let mut at = self.head;
         while at != NIL {
@@ -221,9 +222,10 @@ impl<K, V> Store<K, V> {
             }
             // The removal moves the entry of the last slot, perhaps the one that comes next.
             let last = self.last_slot();
+            let weight = self.weight_of(at);
             let removed = self.remove(at);
             at = if next == last { at } else { next };
-            gone(removed);
+            gone(removed, weight);
         }
     }
 
@@ -299,14 +301,14 @@ impl<K, V> Store<K, V> {
         &mut self.nodes[slot as usize]
     }
 
-    /// Makes room for more nodes, a 32nd of those there are.
+    /// Makes room for more nodes, a 64th of those there are.
     ///
     /// Doubling would leave up to half of the slab unused, at 72 bytes a slot for `String` and
     /// `Bytes`. Allocators that remap large blocks, as those of glibc and musl do, grow them
     /// without a copy.
     #[cold]
     fn reserve(&mut self) {
-        self.nodes.reserve_exact((self.nodes.len() / 32).max(8));
+        self.nodes.reserve_exact((self.nodes.len() / 64).max(8));
     }
 
     /// The largest slot number, which is that of the entry a removal moves.

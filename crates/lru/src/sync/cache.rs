@@ -158,13 +158,11 @@ impl<K, V, W, S> Cache<K, V, W, S> {
     pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
         for shard in &self.shards {
             let mut departed = Departed::new();
-            let freed = {
-                let store = &mut shard.lock().store;
-                let before = store.weight();
-                store.retain(&mut keep, |(key, value)| departed.push(key, value, Cause::Removed));
-                before - store.weight()
-            };
-            self.budget.release(freed);
+            shard.lock().store.retain(&mut keep, |(key, value), weight| {
+                // At once, so that the budget is right even if `keep` panics at the next entry.
+                self.budget.release(weight);
+                departed.push(key, value, Cause::Removed);
+            });
             self.tell_all(departed);
         }
     }

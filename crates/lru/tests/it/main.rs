@@ -1,5 +1,11 @@
 //! What the caches promise, each promise with a test that would fail without it.
 
 mod cache;
+mod entry;
+mod memory;
 mod model;
+mod panics;
+#[cfg(feature = "serde")]
+mod serde;
 mod sync;
+mod trace;

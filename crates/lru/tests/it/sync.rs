@@ -188,6 +188,6 @@ fn bound_is_never_exceeded_while_threads_insert_and_remove() {
         done.store(true, Ordering::Relaxed);
         assert!(results.iter().all(Result::is_ok));
     });
-    assert_eq!(budget.used(), caches.iter().map(Cache::weight).sum());
+    assert_eq!(budget.used(), caches.iter().map(Cache::weight).sum::<u64>());
     assert_eq!(budget.used(), alive.load(Ordering::SeqCst), "every value is in a cache or dropped");
 }
