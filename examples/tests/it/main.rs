@@ -9,5 +9,6 @@ mod seed;
 
 mod database;
 mod databases;
+mod nested;
 mod node;
 mod programs;

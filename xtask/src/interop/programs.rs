@@ -1,5 +1,6 @@
 //! The two programs that a mixed ring is made of, and how they are built.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -25,7 +26,7 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Builds them all, ours optimised if that is asked for.
+    /// Builds them all, ours optimised if that is asked for, and runs the Go node's own tests.
     ///
     /// # Errors
     ///
@@ -48,20 +49,20 @@ impl Programs {
 
 fn build_go(program: &Path) -> Result<()> {
     // Through the module proxy if it can be reached, and otherwise with Debian's sources.
-    let by_module = go_build(program, &[("GO111MODULE", "on"), ("GOFLAGS", "-mod=readonly")])?;
-    if by_module.status.success() {
-        return Ok(());
-    }
+    let by_module = [("GO111MODULE", "on"), ("GOFLAGS", "-mod=readonly")];
+    let by_path = [("GO111MODULE", "off"), ("GOPATH", DEBIAN_GOPATH)];
+    let build: [&OsStr; 4] = ["build".as_ref(), "-o".as_ref(), program.as_ref(), ".".as_ref()];
+    let test: [&OsStr; 2] = ["test".as_ref(), ".".as_ref()];
+    let Err(unreachable) = go(&build, &by_module) else {
+        return go(&test, &by_module);
+    };
     ensure!(
         Path::new(DEBIAN_GOPATH).join(GROUPCACHE).is_dir(),
         "Go cannot fetch groupcache, and it is not in {DEBIAN_GOPATH} (Debian package \
-         golang-github-golang-groupcache-dev):\n{}",
-        String::from_utf8_lossy(&by_module.stderr)
+         golang-github-golang-groupcache-dev): {unreachable:#}"
     );
-    let by_path = go_build(program, &[("GO111MODULE", "off"), ("GOPATH", DEBIAN_GOPATH)])?;
-    let printed = String::from_utf8_lossy(&by_path.stderr);
-    ensure!(by_path.status.success(), "go build failed:\n{printed}");
-    Ok(())
+    go(&build, &by_path)?;
+    go(&test, &by_path)
 }
 
 fn go_version() -> Option<String> {
@@ -69,9 +70,14 @@ fn go_version() -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn go_build(program: &Path, env: &[(&str, &str)]) -> Result<std::process::Output> {
-    let mut build = Command::new("go");
-    build.args(["build", "-o"]).arg(program).arg(".").envs(env.iter().copied());
-    build.current_dir(workspace::root().join("interop/go")).stdin(Stdio::null());
-    build.output().context("cannot run go")
+/// Runs `go` in the folder of the Go node.
+fn go(args: &[&OsStr], env: &[(&str, &str)]) -> Result<()> {
+    let mut go = Command::new("go");
+    go.args(args).envs(env.iter().copied()).stdin(Stdio::null());
+    let output = go.current_dir(workspace::root().join("interop/go")).output();
+    let output = output.context("cannot run go")?;
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    ensure!(output.status.success(), "go {} failed:\n{printed}", args[0].display());
+    Ok(())
 }
