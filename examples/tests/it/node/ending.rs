@@ -22,7 +22,7 @@ async fn either_signal_ends_it_with_0() {
 #[tokio::test]
 async fn a_request_in_flight_is_answered_and_no_new_one_is_taken() {
     let sample = Sample::with_scores(["Tom"]).await;
-    let node = start(1, &sample.file(), &["--slow-db", "1500ms"]).remove(0);
+    let node = start(1, &sample.file(), &["--slow-db", "3s"]).remove(0);
     let api = node.api.clone();
     let request = tokio::spawn(reqwest::get(format!("http://{api}/api?key=Tom")));
     node.wait_for("/loads", 1).await;
