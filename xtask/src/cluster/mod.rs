@@ -13,13 +13,15 @@ mod workload;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use self::acts::Play;
 use self::ask::Asker;
 use self::nodes::Cluster;
 use self::report::Report;
 use self::workload::Names;
+use crate::process::interrupt::{asked_to_end, unless_interrupted};
+use crate::workspace;
 
 /// Start a cluster of `node` processes over one database, and show what it does
 #[derive(clap::Args)]
@@ -58,18 +60,12 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 ///
 /// When the future is dropped, the nodes are killed.
 pub async fn run(args: &Args) -> Result<()> {
-    let program = nodes::build(args.release)?;
+    let [program] = workspace::build_examples(["node"], args.release)?;
     let start = Instant::now();
-    let Play { cluster, mut report, .. } = tokio::select! {
-        played = play(&program, args) => played?,
-        signal = nodes::asked_to_end() => {
-            signal?;
-            bail!("interrupted; the nodes were ended")
-        }
-    };
+    let Play { cluster, mut report, .. } = unless_interrupted(play(&program, args)).await?;
     if args.stay {
         report.commands_to_try(cluster.apis());
-        nodes::asked_to_end().await?;
+        asked_to_end().await?;
     }
     end(cluster, &mut report).await;
     report.verdict(start.elapsed());

@@ -1,16 +1,13 @@
-//! The processes: built, started, killed, started again, stopped.
+//! The processes: started, killed, started again, stopped.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 use tempfile::TempDir;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::process::{Daemon, ports};
-use crate::workspace;
 
 /// Where ports are looked for: the nodes' own from the first on, their APIs from the second on.
 const FIRST_PORTS: (u16, u16) = (8001, 9999);
@@ -18,49 +15,6 @@ const FIRST_PORTS: (u16, u16) = (8001, 9999);
 const TRIES: usize = 3;
 /// How long a node may take until it answers: the first start fills the database.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-
-/// Builds the example `node` and returns the path of the program.
-///
-/// # Errors
-///
-/// When it cannot be built; cargo has said why.
-pub(super) fn build(release: bool) -> Result<PathBuf> {
-    let args = ["build", "--package=examples", "--example=node"];
-    let output = workspace::cargo(args)
-        .args(release.then_some("--release"))
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    ensure!(output.status.success(), "the example `node` could not be built");
-    let messages = String::from_utf8_lossy(&output.stdout);
-    executable(&messages).context("cargo did not say where it put the example `node`")
-}
-
-/// Finds the path of the program `node` in what cargo tells of a build.
-fn executable(messages: &str) -> Option<PathBuf> {
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut nodes = messages.filter(|message| message["target"]["name"] == "node");
-    nodes.find_map(|message| Some(message["executable"].as_str()?.into()))
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-///
-/// # Errors
-///
-/// When the system does not let us listen for them.
-///
-/// # Cancel safety
-///
-/// May be dropped at any time.
-pub(super) async fn asked_to_end() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
-}
 
 /// The nodes, over a database in a temporary folder; dropping it kills them.
 pub(super) struct Cluster {
@@ -170,21 +124,5 @@ impl Cluster {
             ensure!(status.success(), "{name} ended with {status}");
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_program_is_found_among_cargo_s_messages() {
-        let messages = r#"
-            {"reason":"compiler-artifact","target":{"name":"sqlx"},"executable":null}
-            not JSON
-            {"reason":"compiler-artifact","target":{"name":"node"},"executable":"/out/node"}
-            {"reason":"build-finished","success":true}"#;
-        assert_eq!(executable(messages), Some("/out/node".into()));
-        assert_eq!(executable(""), None);
     }
 }
