@@ -13,7 +13,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn help_lists_each_task_and_no_hidden_one() {
     let help = text(&xtask(&["--help"]).stdout);
-    for task in ["bench", "ci", "cluster", "codegen", "tidy"] {
+    for task in ["bench", "ci", "cluster", "codegen", "databases", "interop", "tidy"] {
         assert!(help.contains(&format!("\n  {task} ")), "{help}");
     }
     assert!(!help.contains("tied"), "{help}");
