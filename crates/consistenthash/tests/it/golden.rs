@@ -1,4 +1,6 @@
-//! Owners that the Go implementations really pick.
+//! Owners as computed in Go: by groupcache itself for `ring_groupcache.tsv`, and for
+//! `ring_mailgun.tsv` by a program that places as mailgun's fork and groupcache-go do, checked by
+//! what their own test suites assert.
 //!
 //! The files have rows `labels NAME LABEL...` and rows `get [SCHEME] NAME POINTS KEY OWNER`, the
 //! key quoted as Go quotes strings.
