@@ -184,6 +184,32 @@ mod tests {
         assert!(kinds().iter().all(|kind| distinct.contains(&(GROUP, kind))));
     }
 
+    /// What Go's client makes of a key, undone.
+    fn unescaped(path: &str) -> Vec<u8> {
+        let (mut bytes, mut read) = (Vec::new(), path.bytes());
+        while let Some(byte) = read.next() {
+            bytes.push(match byte {
+                b'+' => b' ',
+                b'%' => {
+                    let digits = [read.next().unwrap(), read.next().unwrap()];
+                    u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
+                }
+                byte => byte,
+            });
+        }
+        bytes
+    }
+
+    #[test]
+    fn the_kinds_are_those_of_the_wire_vectors() {
+        let vectors = include_str!("../../../crates/peer-http/tests/data/wire_groupcache.tsv");
+        let paths = vectors.lines().filter_map(|line| line.split('\t').nth(2));
+        let keys: BTreeSet<_> =
+            paths.filter_map(|path| Some(unescaped(path.rsplit_once('/')?.1))).collect();
+        let ours = kinds().into_iter().map(String::into_bytes).chain([NOT_UTF_8.to_vec()]);
+        assert_eq!(ours.collect::<BTreeSet<_>>(), keys);
+    }
+
     #[test]
     fn quotes_leave_nothing_that_would_end_a_field() {
         assert_eq!(quoted(b"a\tb\n\"\\\0\xff"), r#""a\x09b\x0a\"\\\x00\xff""#);

@@ -49,7 +49,7 @@ impl Programs {
 
 fn build_go(program: &Path) -> Result<()> {
     // Through the module proxy if it can be reached, and otherwise with Debian's sources.
-    let by_module = [("GO111MODULE", "on"), ("GOFLAGS", "-mod=readonly")];
+    let by_module = [("GO111MODULE", "on"), ("GOFLAGS", "-mod=readonly -buildvcs=false")];
     let by_path = [("GO111MODULE", "off"), ("GOPATH", DEBIAN_GOPATH)];
     let build: [&OsStr; 4] = ["build".as_ref(), "-o".as_ref(), program.as_ref(), ".".as_ref()];
     let test: [&OsStr; 2] = ["test".as_ref(), ".".as_ref()];
