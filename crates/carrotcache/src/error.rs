@@ -68,6 +68,20 @@ pub enum GetError {
         key: Arc<str>,
     },
 
+    /// The loader asked its group for the key that it is loading, and would wait for itself for
+    /// ever.
+    ///
+    /// The call inside the loader gets this error; the load goes on, and may even end well. A
+    /// circle over several keys (the loader of `a` gets `b`, that of `b` gets `a`) crosses tasks
+    /// and is not seen.
+    #[error("the loader of group `{group}` asked for `{key}` while loading it")]
+    Reentrant {
+        /// The group that was asked.
+        group: Arc<str>,
+        /// The key that was asked for.
+        key: Arc<str>,
+    },
+
     /// A miss needs a tokio runtime to run its load on, and the caller is not inside one.
     #[error("a load needs a tokio runtime, and `get` was called outside of one")]
     NoRuntime,
@@ -87,7 +101,9 @@ impl GetError {
             // The asker wraps this text as the source of an error of its own, so only the cause is
             // sent.
             Self::LoadFailed { source, .. } => PeerError::LoadFailed { message: chain(&*source) },
-            Self::LoadPanicked { .. } => PeerError::LoadFailed { message: self.to_string() },
+            Self::LoadPanicked { .. } | Self::Reentrant { .. } => {
+                PeerError::LoadFailed { message: self.to_string() }
+            }
             Self::EmptyKey | Self::KeyTooLong { .. } => {
                 PeerError::Invalid { reason: self.to_string() }
             }

@@ -50,14 +50,16 @@ impl Flights {
         follower.await.result.map_err(|error| self.to_get_error(error, key))
     }
 
+    /// What a flight's end means to those who wait for it.
     fn to_get_error(&self, error: singleflight::Error<GetError>, key: &str) -> GetError {
+        let (group, key) = (Arc::clone(&self.group), Arc::from(key));
         match error {
             singleflight::Error::Failed(error) => error,
             singleflight::Error::Panicked(message) => {
-                let (group, key) = (Arc::clone(&self.group), key.into());
                 GetError::LoadPanicked { group, key, message }
             }
-            _ => GetError::Abandoned { key: key.into() },
+            singleflight::Error::Reentrant => GetError::Reentrant { group, key },
+            _ => GetError::Abandoned { key },
         }
     }
 }

@@ -43,8 +43,10 @@ use crate::value::Value;
 ///
 /// # Loaders that call back
 ///
-/// A loader may get other keys, of its own group too. It must not get the key that it is loading:
-/// that call would join the flight that waits for it.
+/// A loader may get other keys, of its own group too. If it gets the very key that it is loading,
+/// that call ends in [`GetError::Reentrant`] instead of waiting for itself. A circle over several
+/// keys is not seen, and waits until a caller's patience ends; let loaders call in one direction
+/// only.
 #[derive(Clone)]
 pub struct Group {
     shared: Arc<Shared>,

@@ -1,6 +1,7 @@
 //! The way of a get on one node, as Go's groupcache tests it.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 
@@ -162,6 +163,21 @@ async fn a_loader_may_get_other_keys_of_its_own_group() {
         .build()
         .unwrap();
     assert_eq!(group.get("///leaf").await.unwrap(), "leaf///");
+}
+
+#[tokio::test]
+async fn a_loader_that_asks_for_its_own_key_gets_an_error() {
+    let node = Node::new();
+    let again = node.clone();
+    let loader = move |key: String| {
+        let group = again.find("circular").unwrap();
+        async move { group.get(&key).await.map(Some) }
+    };
+    let group = node.group("circular").loader(loader).build().unwrap();
+    let error = group.get("Tom").await.unwrap_err();
+    assert!(matches!(error, GetError::LoadFailed { .. }));
+    let cause = error.source().unwrap().to_string();
+    assert_eq!(cause, "the loader of group `circular` asked for `Tom` while loading it");
 }
 
 #[test]
