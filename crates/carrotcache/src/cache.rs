@@ -44,6 +44,9 @@ pub(crate) struct GroupCache {
     budget: Arc<Budget>,
     main: Entries,
     hot: Entries,
+    /// What hot holds, or a little more while an insert is under way. Main holds the rest of what is
+    /// used of the budget, so that whoever looks for a victim need not lock every shard.
+    hot_bytes: AtomicU64,
     tally: Tally,
     main_evictions: AtomicU64,
     hot_evictions: AtomicU64,
@@ -62,6 +65,7 @@ impl GroupCache {
             budget,
             main,
             hot,
+            hot_bytes: AtomicU64::new(0),
             tally: Tally::default(),
             main_evictions: AtomicU64::new(0),
             hot_evictions: AtomicU64::new(0),
@@ -98,39 +102,74 @@ impl GroupCache {
             return value;
         }
         let value = value.compact();
-        if place == Place::Main {
-            // The key was another's until the ring changed. One copy of it is enough.
-            self.hot.remove(&*key);
+        match place {
+            Place::Main => self.insert_in_main(key, value.clone()),
+            Place::Hot => self.insert_in_hot(key, value.clone()),
         }
-        self.insert(place, key, value.clone());
         value
     }
 
+    fn insert_in_main(&self, key: Arc<str>, value: ByteView) {
+        // The key was another's until the ring changed. One copy of it is enough.
+        if let Some(copy) = self.hot.remove(&*key) {
+            self.left_hot(&key, &copy);
+        }
+        self.insert(&self.main, key, value);
+    }
+
+    fn insert_in_hot(&self, key: Arc<str>, value: ByteView) {
+        // Counted first: once it is in, another thread may evict it and count it out.
+        self.hot_bytes.fetch_add(Charge.weight(&key, &value), Ordering::Relaxed);
+        match self.insert(&self.hot, Arc::clone(&key), value.clone()) {
+            Inserted::New => {}
+            Inserted::Replaced(old) => self.left_hot(&key, &old),
+            Inserted::Not => self.left_hot(&key, &value),
+        }
+    }
+
     /// Inserts what is known to fit the bound, one eviction after the other until there is room.
-    fn insert(&self, place: Place, mut key: Arc<str>, mut value: ByteView) {
-        let cache = match place {
-            Place::Main => &self.main,
-            Place::Hot => &self.hot,
-        };
-        while let Err(TryInsertError::NoRoom { key: same_key, value: same_value }) =
-            cache.try_insert(key, value)
-        {
-            (key, value) = (same_key, same_value);
+    fn insert(&self, cache: &Entries, mut key: Arc<str>, mut value: ByteView) -> Inserted {
+        loop {
+            match cache.try_insert(key, value) {
+                Ok(None) => return Inserted::New,
+                Ok(Some(old)) => return Inserted::Replaced(old),
+                Err(TryInsertError::NoRoom { key: same_key, value: same_value }) => {
+                    (key, value) = (same_key, same_value);
+                }
+                Err(_) => return Inserted::Not,
+            }
             if !self.evict_one() {
                 // All room is taken by inserts that are under way on other threads. A cache may
                 // forget, so forgetting this value beats waiting for them.
-                return;
+                return Inserted::Not;
             }
         }
     }
 
     /// Evicts one entry; `false` if there is none.
     fn evict_one(&self) -> bool {
-        let hot_first = self.hot.weight() > self.main.weight() / HOT_SHARE;
-        let main = (&self.main, &self.main_evictions);
-        let hot = (&self.hot, &self.hot_evictions);
-        let order = if hot_first { [hot, main] } else { [main, hot] };
-        order.into_iter().any(|(cache, evictions)| evict_from(cache, evictions))
+        let hot_bytes = self.hot_bytes.load(Ordering::Relaxed);
+        let main_bytes = self.budget.used().saturating_sub(hot_bytes);
+        let is_hot_first = hot_bytes > main_bytes / HOT_SHARE;
+        (is_hot_first && self.evict_from_hot()) || self.evict_from_main() || self.evict_from_hot()
+    }
+
+    fn evict_from_main(&self) -> bool {
+        let evicted = self.main.pop_lru().is_some();
+        self.main_evictions.fetch_add(u64::from(evicted), Ordering::Relaxed);
+        evicted
+    }
+
+    fn evict_from_hot(&self) -> bool {
+        let Some((key, value)) = self.hot.pop_lru() else { return false };
+        self.left_hot(&key, &value);
+        self.hot_evictions.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Counts an entry out of hot.
+    fn left_hot(&self, key: &Arc<str>, value: &ByteView) {
+        self.hot_bytes.fetch_sub(Charge.weight(key, value), Ordering::Relaxed);
     }
 
     /// What look-ups came to.
@@ -173,13 +212,11 @@ impl CacheStats {
     }
 }
 
-/// Evicts one entry of this cache; `false` if it has none.
-fn evict_from(cache: &Entries, evictions: &AtomicU64) -> bool {
-    let evicted = cache.pop_lru().is_some();
-    if evicted {
-        evictions.fetch_add(1, Ordering::Relaxed);
-    }
-    evicted
+/// What became of an entry that was to be inserted.
+enum Inserted {
+    New,
+    Replaced(ByteView),
+    Not,
 }
 
 /// What an entry counts for in the budget.
