@@ -140,10 +140,24 @@ impl<K, V> Store<K, V> {
     /// Makes the entry in `slot` the most recently used one.
     #[inline]
     pub(crate) fn promote(&mut self, slot: u32) {
-        if self.head != slot {
-            self.unlink(slot);
-            self.link_front(slot);
+        let head = self.head;
+        if head == slot {
+            return;
         }
+        // As `unlink` and `link_front` do, but in one, for it is what every hit does: an entry that
+        // is not the first has one before it, and the list is not empty without it.
+        let nodes = self.nodes.as_mut_slice();
+        let node = &mut nodes[slot as usize];
+        let (prev, next) = (node.prev, node.next);
+        (node.prev, node.next) = (NIL, head);
+        nodes[prev as usize].next = next;
+        if next == NIL {
+            self.tail = prev;
+        } else {
+            nodes[next as usize].prev = prev;
+        }
+        nodes[head as usize].prev = slot;
+        self.head = slot;
     }
 
     /// Gives the entry in `slot` another weight. The sum must fit in 64 bits.
