@@ -102,6 +102,17 @@ impl<K, V, W, S, L> LruCache<K, V, W, S, L> {
     /// Returns the bytes that the cache itself has on the heap, spare room included.
     ///
     /// What keys and values own elsewhere, such as the text of a `String`, is not known here.
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut scores = LruCache::by_count(1_000);
+    /// assert_eq!(scores.memory_usage(), 0);
+    /// scores.extend((0..1_000_u64).map(|key| (key, key)));
+    /// // Two numbers of eight bytes and at most 24 bytes of the cache's own for each, and room for
+    /// // a few more.
+    /// assert!(scores.memory_usage() < 1_000 * 42);
+    /// ```
     #[must_use]
     pub fn memory_usage(&self) -> usize {
         self.store.memory_usage()
@@ -114,6 +125,14 @@ impl<K, V, W, S, L> LruCache<K, V, W, S, L> {
     }
 
     /// Returns the least recently used entry without using it.
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut scores = LruCache::by_count(2);
+    /// scores.extend([("Tom", 630), ("Jack", 589)]);
+    /// assert_eq!(scores.peek_lru(), Some((&"Tom", &630)));
+    /// ```
     #[must_use]
     pub fn peek_lru(&self) -> Option<(&K, &V)> {
         let (key, value) = self.store.entry(self.store.back()?);
@@ -123,17 +142,44 @@ impl<K, V, W, S, L> LruCache<K, V, W, S, L> {
 
 impl<K, V, W, S, L: Listener<K, V>> LruCache<K, V, W, S, L> {
     /// Takes the least recently used entry out. The cause is [`Cause::Removed`].
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut scores = LruCache::by_count(2);
+    /// scores.extend([("Tom", 630), ("Jack", 589)]);
+    /// assert_eq!(scores.pop_lru(), Some(("Tom", 630)));
+    /// assert_eq!(scores.len(), 1);
+    /// ```
     pub fn pop_lru(&mut self) -> Option<(K, V)> {
         self.store.back().map(|slot| self.take(slot, Cause::Removed))
     }
 
     /// Sets the bound and evicts what no longer fits.
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut scores = LruCache::by_count(3);
+    /// scores.extend([("Tom", 630), ("Jack", 589), ("Sam", 567)]);
+    /// scores.set_max_weight(1);
+    /// assert!(scores.keys().eq(&["Sam"]));
+    /// ```
     pub fn set_max_weight(&mut self, max_weight: u64) {
         self.max_weight = max_weight;
         self.make_room(0);
     }
 
     /// Removes the entries for which `keep` is false, from the most to the least recently used.
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut scores = LruCache::by_count(3);
+    /// scores.extend([("Tom", 630), ("Jack", 589), ("Sam", 567)]);
+    /// scores.retain(|_, score| *score > 570);
+    /// assert!(scores.keys().eq(&["Jack", "Tom"]));
+    /// ```
     pub fn retain(&mut self, keep: impl FnMut(&K, &V) -> bool) {
         self.store.retain(keep, |(key, value), _| self.listener.left(&key, &value, Cause::Removed));
     }
@@ -165,6 +211,16 @@ impl<K, V, W, S, L: Listener<K, V>> LruCache<K, V, W, S, L> {
 
 impl<K: Hash + Eq, V, W, S: BuildHasher, L> LruCache<K, V, W, S, L> {
     /// Returns the hash of a key, for the functions that take one.
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut scores = LruCache::by_count(2);
+    /// let hash = scores.hash("Tom");
+    /// scores.insert_hashed(hash, "Tom", 630)?;
+    /// assert_eq!(scores.get_hashed(hash, "Tom"), Some(&630));
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
+    /// ```
     #[inline]
     pub fn hash<Q: ?Sized + Hash>(&self, key: &Q) -> u64
     where
@@ -236,6 +292,20 @@ where
     /// Returns the value for `key` behind a guard, and makes it the most recently used one.
     ///
     /// The entry is weighed again when the guard is dropped: see [`RefMut`].
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut texts = LruCache::new(5, |_: &u8, text: &String| text.len() as u64);
+    /// texts.insert(1, "one".to_owned())?;
+    /// texts.insert(2, "2".to_owned())?;
+    /// if let Some(mut text) = texts.get_mut(&2) {
+    ///     text.push_str("nd");
+    /// }
+    /// // Three bytes and three are more than five, so the one used longer ago had to leave.
+    /// assert!(texts.keys().eq(&[2]));
+    /// # Ok::<(), carrotcache_lru::Oversized<u8, String>>(())
+    /// ```
     pub fn get_mut<Q: ?Sized + Hash + Eq>(&mut self, key: &Q) -> Option<RefMut<'_, K, V, W, S, L>>
     where
         K: Borrow<Q>,
@@ -258,6 +328,15 @@ where
     }
 
     /// Removes the entry for `key` and returns its value.
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut scores = LruCache::by_count(2);
+    /// scores.extend([("Tom", 630)]);
+    /// assert_eq!(scores.remove("Tom"), Some(630));
+    /// assert_eq!(scores.remove("Tom"), None);
+    /// ```
     pub fn remove<Q: ?Sized + Hash + Eq>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,

@@ -18,7 +18,8 @@ pub struct OccupiedEntry<'a, K, V, W, S, L> {
     cache: &'a mut LruCache<K, V, W, S, L>,
 }
 
-/// A place for an entry that is not in the cache.
+/// A place for an entry that is not in the cache. It keeps the hash, so that nothing is hashed or
+/// looked up again when the place is filled.
 pub struct VacantEntry<'a, K, V, W, S, L> {
     cache: &'a mut LruCache<K, V, W, S, L>,
     hash: u64,
@@ -69,6 +70,15 @@ where
     /// # Errors
     ///
     /// [`Oversized`] hands the new entry back if it is heavier than the whole bound.
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut squares = LruCache::by_count(2);
+    /// assert_eq!(squares.get_or_insert_with(3, |n| n * n)?, &9);
+    /// assert_eq!(squares.get_or_insert_with(3, |_| unreachable!())?, &9);
+    /// # Ok::<(), carrotcache_lru::Oversized<i32, i32>>(())
+    /// ```
     pub fn get_or_insert_with(
         &mut self,
         key: K,

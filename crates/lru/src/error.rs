@@ -4,6 +4,16 @@ use std::error::Error;
 use std::fmt;
 
 /// The entry is heavier than the whole bound; it is handed back and nothing was disturbed.
+///
+/// ```
+/// use carrotcache_lru::LruCache;
+///
+/// let mut cache = LruCache::new(10, |_: &u8, text: &String| text.len() as u64);
+/// let refused = cache.insert(1, "far too long a text".to_owned()).unwrap_err();
+/// assert_eq!(refused.to_string(), "an entry of weight 19 does not fit the bound of 10");
+/// let text = refused.value;
+/// # drop(text);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Oversized<K, V> {
@@ -37,6 +47,9 @@ impl<K, V> fmt::Debug for Oversized<K, V> {
 impl<K, V> Error for Oversized<K, V> {}
 
 /// The entry was not taken in without evicting others; it is handed back.
+///
+/// Both kinds give the entry back through [`into_entry`](Self::into_entry), so that a caller who makes
+/// room for it need not keep a copy.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryInsertError<K, V> {

@@ -11,6 +11,10 @@ use crate::{Cause, Ignore, Listener, LruCache, Weigher};
 /// When it is dropped the entry is weighed again. If it has grown, less recently used entries are
 /// evicted until the bound holds; if it has outgrown the whole bound, only it is evicted. A guard
 /// that is leaked leaves the entry with the weight it had.
+///
+/// The guard has the entry at the front of the order and no other way to the cache, so that the
+/// entry is where it was when the guard goes. It must be dropped before the cache is used again,
+/// which the borrow checker sees to.
 #[must_use = "taking a guard and dropping it only uses and weighs the entry"]
 pub struct RefMut<'a, K, V, W, S, L = Ignore>
 where

@@ -30,7 +30,9 @@ const CLASSES: usize = 4;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     buckets: Vec<Bucket>,
+    /// Slots that are filed.
     len: u32,
+    /// Slots that fit before the table grows.
     capacity: u32,
 }
 
@@ -42,6 +44,7 @@ struct Bucket {
     /// How many entries of each class passed by. A count that reaches 255 stays there, as nobody
     /// knows any more what it stands for, until the table grows.
     passed: [u8; CLASSES],
+    /// Of what has no tag, the slot is what was there before.
     slots: [u32; WAYS],
 }
 
@@ -162,6 +165,7 @@ impl Index {
         ((u64::from(hash) * self.buckets.len() as u64) >> 32) as usize
     }
 
+    /// The next bucket, which is the first after the last.
     #[inline]
     fn after(&self, at: usize) -> usize {
         if at + 1 == self.buckets.len() { 0 } else { at + 1 }
@@ -179,6 +183,7 @@ impl Bucket {
         Ways(equal_bytes(head, tag) & ((1 << WAYS) - 1))
     }
 
+    /// The way in which `slot` is filed here, if it is.
     fn way_of(&self, hash: u32, slot: u32) -> Option<usize> {
         self.ways_with(tag(hash)).find(|&way| self.slots[way] == slot)
     }

@@ -23,6 +23,18 @@ where
     ///
     /// [`Oversized`] hands an entry back that is heavier than the whole bound. Nothing was
     /// disturbed: what was cached for the key before still is.
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut scores = LruCache::new(10, |_: &&str, score: &i32| *score as u64);
+    /// assert_eq!(scores.insert("Tom", 6)?, None);
+    /// assert_eq!(scores.insert("Tom", 9)?, Some(6));
+    /// let refused = scores.insert("Jack", 11).unwrap_err();
+    /// assert_eq!((refused.key, refused.weight), ("Jack", 11));
+    /// assert_eq!(scores.peek("Tom"), Some(&9));
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
+    /// ```
     pub fn insert(&mut self, key: K, value: V) -> Result<Option<V>, Oversized<K, V>> {
         self.insert_hashed(self.hash(&key), key, value)
     }
@@ -93,6 +105,7 @@ where
         }
     }
 
+    /// Whether an entry of `weight` can come in as things are.
     fn has_room(&self, weight: u64) -> bool {
         !self.store.is_full() && self.store.weight() <= self.max_weight - weight
     }

@@ -8,6 +8,16 @@ use crate::store::Store;
 
 impl<K, V, W, S, L> LruCache<K, V, W, S, L> {
     /// Returns the entries from the most to the least recently used, without using them.
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut scores = LruCache::by_count(3);
+    /// scores.extend([("Tom", 630), ("Jack", 589), ("Sam", 567)]);
+    /// scores.get("Tom");
+    /// assert!(scores.iter().eq([(&"Tom", &630), (&"Sam", &567), (&"Jack", &589)]));
+    /// assert_eq!(scores.iter().next_back(), Some((&"Jack", &589)));
+    /// ```
     pub fn iter(&self) -> Iter<'_, K, V> {
         Iter {
             store: &self.store,

@@ -24,8 +24,11 @@ pub(crate) struct Store<K, V> {
     head: u32,
     /// The slot of the least recently used entry.
     tail: u32,
+    /// Finds slots by hash.
     index: Index,
+    /// The sum of all weights.
     weight: u64,
+    /// The weights, by slot, that do not fit in a node: [`HEAVY`] and above.
     heavy: BTreeMap<u32, u64>,
 }
 
@@ -42,6 +45,7 @@ struct Node<K, V> {
 }
 
 impl<K, V> Store<K, V> {
+    /// A store that has allocated nothing yet.
     pub(crate) fn new() -> Self {
         Self {
             nodes: Vec::new(),
@@ -53,6 +57,7 @@ impl<K, V> Store<K, V> {
         }
     }
 
+    /// The number of entries, which is also the number of slots.
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -92,14 +97,17 @@ impl<K, V> Store<K, V> {
         self.find(hash, |candidate| candidate.borrow() == key)
     }
 
+    /// The key and the value in `slot`.
     pub(crate) fn entry(&self, slot: u32) -> &(K, V) {
         &self.node(slot).entry
     }
 
+    /// As [`entry`](Self::entry), to change the value; keys stay as they are.
     pub(crate) fn entry_mut(&mut self, slot: u32) -> &mut (K, V) {
         &mut self.node_mut(slot).entry
     }
 
+    /// The weight that the entry in `slot` came with.
     pub(crate) fn weight_of(&self, slot: u32) -> u64 {
         match self.node(slot).weight {
             HEAVY => self.heavy[&slot],
@@ -259,6 +267,7 @@ impl<K, V> Store<K, V> {
         self.unlink(slot);
     }
 
+    /// Writes the weight of an entry down, without adding it to the sum.
     fn store_weight(&mut self, slot: u32, weight: u64) {
         let node = &mut self.nodes[slot as usize];
         let was_heavy = node.weight == HEAVY;
@@ -283,6 +292,7 @@ impl<K, V> Store<K, V> {
         }
     }
 
+    /// Puts an entry that is in no list before the first.
     fn link_front(&mut self, slot: u32) {
         let second = std::mem::replace(&mut self.head, slot);
         *self.prev_of(second) = slot;
@@ -291,6 +301,7 @@ impl<K, V> Store<K, V> {
         node.next = second;
     }
 
+    /// Lets the neighbours of an entry pass it by.
     fn unlink(&mut self, slot: u32) {
         let &Node { prev, next, .. } = self.node(slot);
         *self.next_of(prev) = next;

@@ -63,6 +63,7 @@ impl<K, V, W> Cache<K, V, W> {
 }
 
 impl<K, V, W, S> Cache<K, V, W, S> {
+    /// Puts a cache together from what the builder was told. `shards` is a power of two.
     pub(super) fn assemble(
         shards: usize,
         budget: Arc<Budget>,
@@ -126,6 +127,16 @@ impl<K, V, W, S> Cache<K, V, W, S> {
     ///
     /// Shards take turns, and empty ones are passed over. `None` means that each was empty when it
     /// was looked at. The cause is [`Cause::Removed`].
+    ///
+    /// ```
+    /// use carrotcache_lru::sync::Cache;
+    ///
+    /// let cache = Cache::new(10, |_: &&str, _: &i32| 5);
+    /// cache.insert("Tom", 630)?;
+    /// assert_eq!(cache.pop_lru(), Some(("Tom", 630)));
+    /// assert_eq!((cache.pop_lru(), cache.budget().used()), (None, 0));
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
+    /// ```
     pub fn pop_lru(&self) -> Option<(K, V)> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         (0..self.shards.len()).find_map(|step| {
@@ -155,6 +166,17 @@ impl<K, V, W, S> Cache<K, V, W, S> {
     /// Removes the entries for which `keep` is false, shard by shard, with the shard locked.
     ///
     /// `keep` must not use the cache: it would wait for itself.
+    ///
+    /// ```
+    /// use carrotcache_lru::sync::Cache;
+    ///
+    /// let cache = Cache::new(10, |_: &&str, _: &i32| 1);
+    /// cache.insert("Tom", 630)?;
+    /// cache.insert("Jack", 589)?;
+    /// cache.retain(|_, score| *score > 600);
+    /// assert_eq!((cache.len(), cache.contains_key("Tom")), (1, true));
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
+    /// ```
     pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
         for shard in &self.shards {
             let mut departed = Departed::new();
@@ -247,6 +269,22 @@ impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
     }
 
     /// As [`get`](Self::get), for a caller that has the [`hash`](Self::hash) of the key.
+    ///
+    /// ```
+    /// use carrotcache_lru::sync::Cache;
+    ///
+    /// use carrotcache_lru::sync::Budget;
+    ///
+    /// let one = Cache::<&str, i32, _>::builder(Budget::new(10), carrotcache_lru::Count).build();
+    /// let hasher = one.hasher().clone();
+    /// let other = Cache::builder(Budget::new(10), carrotcache_lru::Count).hasher(hasher).build();
+    /// other.insert("Tom", 630)?;
+    ///
+    /// let hash = one.hash("Tom");
+    /// let score = one.get_hashed(hash, "Tom").or_else(|| other.get_hashed(hash, "Tom"));
+    /// assert_eq!(score, Some(630));
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
+    /// ```
     #[inline]
     pub fn get_hashed<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Option<V>
     where

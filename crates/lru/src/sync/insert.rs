@@ -34,6 +34,17 @@ where
     /// [`Oversized`] hands an entry back that is heavier than the whole bound, and what was cached
     /// for the key before still is. So it does when other caches of the budget hold so much that
     /// there is no room for the entry even with this cache empty, which it then is.
+    ///
+    /// ```
+    /// use carrotcache_lru::sync::Cache;
+    ///
+    /// let cache = Cache::new(10, |_: &&str, score: &i32| *score as u64);
+    /// cache.insert("Tom", 6)?;
+    /// cache.insert("Jack", 9)?;
+    /// assert_eq!((cache.get("Tom"), cache.get("Jack")), (None, Some(9)));
+    /// assert!(cache.insert("Sam", 11).is_err());
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
+    /// ```
     pub fn insert(&self, key: K, value: V) -> Result<Option<V>, Oversized<K, V>> {
         self.insert_hashed(self.hash(&key), key, value)
     }
@@ -66,6 +77,19 @@ where
     ///
     /// [`TryInsertError`] hands the entry back: it is heavier than the whole bound, or there is no
     /// room for it, or for the difference to the entry it would replace. Nothing was changed.
+    ///
+    /// ```
+    /// use carrotcache_lru::sync::Cache;
+    ///
+    /// let cache = Cache::new(10, |_: &&str, score: &i32| *score as u64);
+    /// cache.insert("Tom", 6)?;
+    /// // The caller's choice of who has to leave.
+    /// while cache.try_insert("Jack", 9).is_err() {
+    ///     cache.pop_lru();
+    /// }
+    /// assert_eq!(cache.get("Jack"), Some(9));
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
+    /// ```
     pub fn try_insert(&self, key: K, value: V) -> Result<Option<V>, TryInsertError<K, V>> {
         self.try_insert_hashed(self.hash(&key), key, value)
     }
@@ -88,6 +112,7 @@ where
         }
     }
 
+    /// Weighs an entry, with no lock held.
     fn weigh(&self, hash: u64, key: K, value: V) -> Result<Incoming<K, V>, Oversized<K, V>> {
         let weight = self.weigher.weight(&key, &value);
         let incoming = Incoming { hash, key, value, weight };
@@ -97,6 +122,7 @@ where
         Ok(incoming)
     }
 
+    /// Hands an entry back.
     fn oversized(&self, incoming: Incoming<K, V>) -> Oversized<K, V> {
         let Incoming { key, value, weight, .. } = incoming;
         Oversized { key, value, weight, max_weight: self.budget.max() }
@@ -109,6 +135,7 @@ where
         Some(entry.1)
     }
 
+    /// Puts the entry in if what it weighs more than the one it replaces is free.
     fn put_if_room(&self, incoming: Incoming<K, V>) -> Result<Option<(K, V)>, Incoming<K, V>> {
         let mut state = self.shards()[self.shard_of(incoming.hash)].lock();
         let slot = state.find(&incoming);
@@ -177,6 +204,7 @@ fn heaviest<K, V>(states: &[MutexGuard<'_, State<K, V>>], own: usize, held: u64)
 }
 
 impl<K: Eq, V> State<K, V> {
+    /// The slot of the entry with the same key.
     fn find(&self, incoming: &Incoming<K, V>) -> Option<u32> {
         self.store.find_key(index_hash(incoming.hash), &incoming.key)
     }

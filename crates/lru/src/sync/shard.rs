@@ -11,12 +11,14 @@ pub(super) struct Shard<K, V>(Mutex<State<K, V>>);
 
 /// What the lock of a shard guards.
 pub(super) struct State<K, V> {
+    /// The entries, in the order of their use.
     pub(super) store: Store<K, V>,
     /// How many entries ever left for [`Cause::Capacity`].
     pub(super) evictions: u64,
 }
 
 impl<K, V> Shard<K, V> {
+    /// An empty shard, which allocates nothing before its first entry.
     pub(super) fn new() -> Self {
         Self(Mutex::new(State { store: Store::new(), evictions: 0 }))
     }
@@ -49,10 +51,12 @@ pub(super) struct Departed<K, V> {
 }
 
 impl<K, V> Departed<K, V> {
+    /// Nothing has left yet.
     pub(super) fn new() -> Self {
         Self { first: None, more: Vec::new() }
     }
 
+    /// Adds an entry that left, which is not dropped before all of these are.
     pub(super) fn push(&mut self, key: K, value: V, cause: Cause) {
         if self.first.is_none() {
             self.first = Some((key, value, cause));

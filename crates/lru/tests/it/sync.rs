@@ -191,3 +191,88 @@ fn bound_is_never_exceeded_while_threads_insert_and_remove() {
     assert_eq!(budget.used(), caches.iter().map(Cache::weight).sum::<u64>());
     assert_eq!(budget.used(), alive.load(Ordering::SeqCst), "every value is in a cache or dropped");
 }
+
+#[test]
+fn many_are_got_at_once_in_the_order_asked_for() {
+    let cache = Cache::builder(Budget::new(100), Count).shards(8).build();
+    (0..50_u64).for_each(|key| assert_eq!(cache.insert(key, key * 10), Ok(None)));
+    let keys = [49, 3, 200, 3, 17];
+    assert_eq!(cache.get_many(&keys), [Some(490), Some(30), None, Some(30), Some(170)]);
+    assert_eq!(cache.get_many(&[]), []);
+    let all: Vec<u64> = (0..50).rev().collect();
+    assert!(cache.get_many(&all).into_iter().eq((0..50).rev().map(|key| Some(key * 10))));
+}
+
+#[test]
+fn getting_many_uses_what_it_gets() {
+    let cache = Cache::builder(Budget::new(3), Count).shards(1).build();
+    (1..=3_u64).for_each(|key| assert_eq!(cache.insert(key, key), Ok(None)));
+    assert_eq!(cache.get_many(&[1, 2]), [Some(1), Some(2)]);
+    cache.insert(4, 4).unwrap();
+    assert!(!cache.contains_key(&3));
+}
+
+#[test]
+fn pop_lru_empties_every_shard_in_turn() {
+    let cache = Cache::builder(Budget::new(1_000), Count).shards(8).build();
+    (0..500_u64).for_each(|key| assert_eq!(cache.insert(key, key), Ok(None)));
+    let mut popped: Vec<u64> = std::iter::from_fn(|| cache.pop_lru()).map(|(key, _)| key).collect();
+    popped.sort_unstable();
+    assert!(popped.into_iter().eq(0..500));
+    assert_eq!((cache.budget().used(), cache.evictions()), (0, 0));
+}
+
+#[test]
+fn weightless_entries_take_nothing_of_the_budget() {
+    let cache = Cache::builder(Budget::new(0), weigh).shards(2).build();
+    (0..100).for_each(|key| assert_eq!(cache.insert(key, 0), Ok(None)));
+    assert_eq!((cache.len(), cache.budget().used()), (100, 0));
+    assert!(cache.insert(0, 1).is_err());
+    assert_eq!(cache.get(&0), Some(0), "a refused entry disturbs nothing");
+}
+
+#[test]
+fn one_shard_is_as_exact_as_the_cache_for_one_thread() {
+    let shared = Cache::builder(Budget::new(200), weigh).shards(1).build();
+    let mut single = carrotcache_lru::LruCache::new(200, weigh);
+    let mut random = 7_u64;
+    for _ in 0..20_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let (key, weight) = ((random >> 33) % 100, (random >> 45) % 20);
+        match (random >> 55) % 8 {
+            0 => assert_eq!(shared.remove(&key), single.remove(&key)),
+            1 => assert_eq!(shared.pop_lru(), single.pop_lru()),
+            2 | 3 => assert_eq!(shared.get(&key), single.get(&key).copied()),
+            _ => assert_eq!(shared.insert(key, weight).ok(), single.insert(key, weight).ok()),
+        }
+        assert_eq!((shared.len(), shared.weight()), (single.len(), single.weight()));
+    }
+}
+
+#[test]
+fn large_entries_find_room_while_threads_fill_the_cache() {
+    let cache = Cache::builder(Budget::new(100), weigh).shards(16).build();
+    thread::scope(|scope| {
+        for start in [0, 1_000_000] {
+            let cache = &cache;
+            scope.spawn(move || {
+                for key in start..start + 2_000 {
+                    // Every tenth needs the whole budget, which is spread over all shards.
+                    let weight = if key % 10 == 0 { 100 } else { key % 7 };
+                    cache.insert(key, weight).unwrap();
+                    assert!(cache.budget().used() <= 100);
+                }
+            });
+        }
+    });
+    assert_eq!(cache.weight(), cache.budget().used());
+}
+
+#[test]
+fn debug_tells_what_is_in_use() {
+    let cache = Cache::builder(Budget::new(10), weigh).shards(2).build();
+    cache.insert(1, 4).unwrap();
+    let text = format!("{cache:?}");
+    assert!(text.starts_with("Cache { len: 1, weight: 4, shards: 2, budget: Budget"), "{text}");
+    assert!(cache.memory_usage() > 0);
+}
