@@ -227,3 +227,29 @@ impl Weigher<Arc<str>, ByteView> for Charge {
         key.len() as u64 + value.len() as u64 + ENTRY_OVERHEAD_BYTES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hot_holds_is_counted_whatever_threads_do_at_once() {
+        let cache = GroupCache::new(20_000);
+        std::thread::scope(|scope| {
+            for thread in 0..4_usize {
+                let cache = &cache;
+                scope.spawn(move || {
+                    for i in 0..20_000 {
+                        // Few keys, in both caches: entries are replaced, evicted and taken over.
+                        let key = Arc::from(format!("key-{}", (i * 7 + thread) % 150));
+                        let place = if (i + thread) % 3 == 0 { Place::Main } else { Place::Hot };
+                        cache.store(place, key, ByteView::from(vec![7; i % 90]));
+                    }
+                });
+            }
+        });
+        assert_eq!(cache.hot_bytes.load(Ordering::Relaxed), cache.hot.weight());
+        assert_eq!(cache.bytes(), cache.hot.weight() + cache.main.weight());
+        assert!(cache.hot.weight() > 0, "hot was put to use");
+    }
+}
