@@ -41,6 +41,8 @@ const STEPS: &[Step] = &[
     step("test", "test --workspace"),
     // What takes too long for every run: all interleavings of four parties of a flight.
     step("proofs", "test --package carrotcache-singleflight -- --ignored"),
+    // Ten million inserts that evict, after which the heap must be what it was.
+    step("churn", "test --release --package carrotcache-lru --test it -- --ignored"),
     // Without the nightly compiler inputs are made up blindly; with it, see `crates/lru/README.md`.
     step(
         "fuzz",
