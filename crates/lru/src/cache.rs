@@ -250,6 +250,7 @@ impl<K: Hash + Eq, V, W, S: BuildHasher, L> LruCache<K, V, W, S, L> {
     }
 
     /// Returns the value for `key` and leaves the order of use as it is.
+    #[inline]
     pub fn peek<Q: ?Sized + Hash + Eq>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -258,6 +259,7 @@ impl<K: Hash + Eq, V, W, S: BuildHasher, L> LruCache<K, V, W, S, L> {
     }
 
     /// As [`peek`](Self::peek), for a caller that has the [`hash`](Self::hash) of the key.
+    #[inline]
     pub fn peek_hashed<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,

@@ -35,6 +35,7 @@ where
     /// assert_eq!(scores.peek("Tom"), Some(&9));
     /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
     /// ```
+    #[inline]
     pub fn insert(&mut self, key: K, value: V) -> Result<Option<V>, Oversized<K, V>> {
         self.insert_hashed(self.hash(&key), key, value)
     }
@@ -44,12 +45,14 @@ where
     /// # Errors
     ///
     /// As [`insert`](Self::insert).
+    #[inline]
     pub fn insert_hashed(
         &mut self,
         hash: u64,
         key: K,
         value: V,
     ) -> Result<Option<V>, Oversized<K, V>> {
+        self.store.prefetch_back();
         let weight = self.weigher.weight(&key, &value);
         if weight > self.max_weight {
             return Err(Oversized { key, value, weight, max_weight: self.max_weight });
@@ -62,6 +65,7 @@ where
     }
 
     /// Adds an entry that fits the bound and is not there yet.
+    #[inline]
     pub(crate) fn insert_new(&mut self, hash: u64, key: K, value: V, weight: u64) {
         let hash = index_hash(hash);
         while let Some(slot) = self.store.back()

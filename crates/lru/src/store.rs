@@ -8,7 +8,7 @@
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
-use crate::index::{Index, MAX_SLOTS};
+use crate::index::{Index, MAX_SLOTS, prefetch};
 
 /// No slot: what comes before the first entry and after the last.
 const NIL: u32 = u32::MAX;
@@ -79,22 +79,17 @@ impl<K, V> Store<K, V> {
         self.nodes.capacity() * size_of::<Node<K, V>>() + self.index.memory_usage() + heavy
     }
 
-    /// The slot of the entry with this hash whose key `is_match` accepts.
-    #[inline]
-    pub(crate) fn find(&self, hash: u32, mut is_match: impl FnMut(&K) -> bool) -> Option<u32> {
-        self.index.find(hash, |slot| {
-            let node = self.node(slot);
-            node.hash == hash && is_match(&node.entry.0)
-        })
-    }
-
     /// The slot of the entry for `key`, which has this hash.
     #[inline]
     pub(crate) fn find_key<Q: ?Sized + Eq>(&self, hash: u32, key: &Q) -> Option<u32>
     where
         K: Borrow<Q>,
     {
-        self.find(hash, |candidate| candidate.borrow() == key)
+        let nodes = self.nodes.as_slice();
+        self.index.find(hash, move |slot| {
+            let node = &nodes[slot as usize];
+            node.hash == hash && node.entry.0.borrow() == key
+        })
     }
 
     /// The key and the value in `slot`.
@@ -186,9 +181,19 @@ impl<K, V> Store<K, V> {
         slot
     }
 
+    /// Has what [`replace_back`](Self::replace_back) will need at hand soon: for a caller that has
+    /// something else to do before.
+    #[inline]
+    pub(crate) fn prefetch_back(&self) {
+        if let Some(node) = self.nodes.get(self.tail as usize) {
+            self.index.prefetch(node.hash);
+        }
+    }
+
     /// Puts a new entry into the slot of the least recently used one, which is handed out.
     ///
     /// As [`push_front`](Self::push_front) otherwise. `None` hands nothing out: the store was empty.
+    #[inline]
     pub(crate) fn replace_back(
         &mut self,
         hash: u32,
@@ -204,6 +209,10 @@ impl<K, V> Store<K, V> {
         let old = std::mem::replace(self.entry_mut(slot), (key, value));
         self.node_mut(slot).hash = hash;
         self.enter(slot, weight);
+        // Whatever comes next, the eviction after this one is likely to follow soon.
+        if let Some(next) = self.nodes.get(self.tail as usize) {
+            prefetch(&next.entry.1);
+        }
         Some(old)
     }
 
@@ -326,14 +335,14 @@ impl<K, V> Store<K, V> {
         &mut self.nodes[slot as usize]
     }
 
-    /// Makes room for more nodes, a 64th of those there are.
+    /// Makes room for more nodes, a 128th of those there are.
     ///
     /// Doubling would leave up to half of the slab unused, at 72 bytes a slot for `String` and
     /// `Bytes`. Allocators that remap large blocks, as those of glibc and musl do, grow them
     /// without a copy.
     #[cold]
     fn reserve(&mut self) {
-        self.nodes.reserve_exact((self.nodes.len() / 64).max(8));
+        self.nodes.reserve_exact((self.nodes.len() / 128).max(8));
     }
 
     /// The largest slot number, which is that of the entry a removal moves.

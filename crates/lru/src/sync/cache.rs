@@ -196,7 +196,7 @@ impl<K, V, W, S> Cache<K, V, W, S> {
 
     /// Which shard holds the keys of this hash.
     pub(super) fn shard_of(&self, hash: u64) -> usize {
-        shard_hash(hash) & (self.shards.len() - 1)
+        usize::from(shard_hash(hash)) & (self.shards.len() - 1)
     }
 
     /// Tells of an entry that left. No lock may be held.
