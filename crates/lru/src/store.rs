@@ -13,8 +13,11 @@ use crate::index::{Index, MAX_SLOTS, prefetch};
 /// No slot: what comes before the first entry and after the last.
 const NIL: u32 = u32::MAX;
 
-/// Marks a weight that does not fit in a node and is kept in [`Store::heavy`].
-const HEAVY: u32 = u32::MAX;
+/// The bit of [`Node::weight`] that says that the entry is [marked](Store::mark).
+const MARK: u32 = 1 << 31;
+
+/// Stands for a weight that does not fit in a node and is kept in [`Store::heavy`].
+const HEAVY: u32 = MARK - 1;
 
 /// A slab of entries, linked in recency order and indexed by hash.
 #[derive(Clone)]
@@ -40,6 +43,7 @@ struct Node<K, V> {
     prev: u32,
     next: u32,
     hash: u32,
+    /// The weight or [`HEAVY`], and above it [`MARK`].
     weight: u32,
     entry: (K, V),
 }
@@ -104,7 +108,7 @@ impl<K, V> Store<K, V> {
 
     /// The weight that the entry in `slot` came with.
     pub(crate) fn weight_of(&self, slot: u32) -> u64 {
-        match self.node(slot).weight {
+        match self.node(slot).weight & !MARK {
             HEAVY => self.heavy[&slot],
             weight => u64::from(weight),
         }
@@ -161,6 +165,30 @@ impl<K, V> Store<K, V> {
         }
         nodes[head as usize].prev = slot;
         self.head = slot;
+    }
+
+    /// Notes that the entry in `slot` was used, for [`spare_marked`](Self::spare_marked), and leaves
+    /// the order as it is. Whoever uses an entry again and again writes nothing.
+    #[inline]
+    pub(crate) fn mark(&mut self, slot: u32) {
+        let weight = &mut self.node_mut(slot).weight;
+        if *weight & MARK == 0 {
+            *weight |= MARK;
+        }
+    }
+
+    /// Makes the least recently used entries, as long as they are marked, the most recently used
+    /// ones, without their marks. Returns the slot of the one that is then the least recently used.
+    pub(crate) fn spare_marked(&mut self) -> Option<u32> {
+        loop {
+            let slot = self.back()?;
+            let weight = &mut self.node_mut(slot).weight;
+            if *weight & MARK == 0 {
+                return Some(slot);
+            }
+            *weight &= !MARK;
+            self.promote(slot);
+        }
     }
 
     /// Gives the entry in `slot` another weight. The sum must fit in 64 bits.
@@ -279,8 +307,9 @@ impl<K, V> Store<K, V> {
     /// Writes the weight of an entry down, without adding it to the sum.
     fn store_weight(&mut self, slot: u32, weight: u64) {
         let node = &mut self.nodes[slot as usize];
-        let was_heavy = node.weight == HEAVY;
-        node.weight = u32::try_from(weight).unwrap_or(HEAVY);
+        let was_heavy = node.weight & !MARK == HEAVY;
+        // The mark goes with the old weight: a new one comes with a use.
+        node.weight = u32::try_from(weight).map_or(HEAVY, |weight| weight.min(HEAVY));
         if node.weight == HEAVY {
             self.heavy.insert(slot, weight);
         } else if was_heavy {
@@ -294,7 +323,7 @@ impl<K, V> Store<K, V> {
         self.index.renumber(hash, from, to);
         *self.next_of(prev) = to;
         *self.prev_of(next) = to;
-        if weight == HEAVY
+        if weight & !MARK == HEAVY
             && let Some(weight) = self.heavy.remove(&from)
         {
             self.heavy.insert(to, weight);

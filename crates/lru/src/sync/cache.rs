@@ -17,9 +17,9 @@ pub(super) type Observer<K, V> = dyn Fn(&K, &V, Cause) + Send + Sync;
 
 /// A cache for many threads, bounded by the weight of its entries.
 ///
-/// The order of use is kept for each shard: what is evicted is the least recently used entry of the
-/// shard that an entry goes to, not of the whole cache. The [module](super) tells how shards and
-/// the bound work together and what runs under a lock.
+/// What is evicted is an entry of the shard that the new one goes to, and one that was not used for
+/// long: nearly the least recently used one. The [module](super) tells how that is decided, how
+/// shards and the bound work together, and what runs under a lock.
 ///
 /// ```
 /// use carrotcache_lru::sync::Cache;
@@ -123,7 +123,7 @@ impl<K, V, W, S> Cache<K, V, W, S> {
         stores.sum::<usize>() + size_of_val(&*self.shards)
     }
 
-    /// Takes an entry out that was the least recently used one of its shard.
+    /// Takes an entry out: the one that its shard would evict next.
     ///
     /// Shards take turns, and empty ones are passed over. `None` means that each was empty when it
     /// was looked at. The cause is [`Cause::Removed`].
@@ -143,8 +143,9 @@ impl<K, V, W, S> Cache<K, V, W, S> {
             let shard = &self.shards[turn.wrapping_add(step) % self.shards.len()];
             let (entry, freed) = {
                 let store = &mut shard.lock().store;
-                let before = store.weight();
-                (store.pop_back()?, before - store.weight())
+                let slot = store.spare_marked()?;
+                let weight = store.weight_of(slot);
+                (store.remove(slot), weight)
             };
             self.budget.release(freed);
             self.tell(&entry, Cause::Removed);
@@ -223,7 +224,7 @@ impl<K: Hash + Eq, V, W, S: BuildHasher> Cache<K, V, W, S> {
         self.hash_builder.hash_one(key)
     }
 
-    /// Returns whether there is an entry for `key`, and leaves the order of use as it is.
+    /// Returns whether there is an entry for `key`, which does not count as a use.
     pub fn contains_key<Q: ?Sized + Hash + Eq>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -259,8 +260,8 @@ impl<K: Hash + Eq, V, W, S: BuildHasher> Cache<K, V, W, S> {
 }
 
 impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
-    /// Returns a clone of the value for `key`, which becomes the most recently used one of its
-    /// shard. The value is cloned under the shard's lock.
+    /// Returns a clone of the value for `key`, and marks the entry as used. The value is cloned under
+    /// the shard's lock.
     pub fn get<Q: ?Sized + Hash + Eq>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -292,11 +293,12 @@ impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
     {
         let store = &mut self.shards[self.shard_of(hash)].lock().store;
         let slot = store.find_key(index_hash(hash), key)?;
-        store.promote(slot);
+        store.mark(slot);
         Some(store.entry(slot).1.clone())
     }
 
-    /// Returns clones of the values for `keys`, in their order, and locks each shard once.
+    /// Returns clones of the values for `keys`, in their order, and locks each shard once. The
+    /// entries are marked as used.
     ///
     /// ```
     /// use carrotcache_lru::{Count, sync::Cache};
@@ -321,7 +323,7 @@ impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
             let store = &mut self.shards[same_shard[0].0].lock().store;
             for &(_, at, hash, key) in same_shard {
                 if let Some(slot) = store.find_key(index_hash(hash), key) {
-                    store.promote(slot);
+                    store.mark(slot);
                     values[at] = Some(store.entry(slot).1.clone());
                 }
             }
@@ -329,7 +331,7 @@ impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
         values
     }
 
-    /// Returns a clone of the value for `key` and leaves the order of use as it is.
+    /// Returns a clone of the value for `key`, which does not count as a use.
     pub fn peek<Q: ?Sized + Hash + Eq>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,

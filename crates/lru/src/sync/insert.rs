@@ -25,9 +25,9 @@ where
     /// Stores the value and returns the one it replaces, if any.
     ///
     /// While the budget has no room for the entry, or for the difference to the one it replaces,
-    /// least recently used entries of this cache are evicted: from the entry's own shard, and when
-    /// nothing is left there, from the heaviest. The replaced entry is never evicted for that, and
-    /// keeps its key.
+    /// entries of this cache that were not used for long are evicted: from the entry's own shard, and
+    /// when nothing is left there, from the heaviest. The replaced entry is never evicted for that,
+    /// and keeps its key.
     ///
     /// # Errors
     ///
@@ -58,7 +58,9 @@ where
         let incoming = self.weigh(hash, key, value)?;
         let mut departed = Departed::new();
         let own = self.shard_of(hash);
-        let mut result = self.put(&mut [self.shards()[own].lock()], 0, incoming, &mut departed);
+        let state = self.shards()[own].lock();
+        state.store.prefetch_back();
+        let mut result = self.put(&mut [state], 0, incoming, &mut departed);
         if let Err(incoming) = result {
             // Locked in one order, by everyone who needs more than one, so no two wait in a circle.
             let mut all: Vec<_> = self.shards().iter().map(Shard::lock).collect();
@@ -172,6 +174,7 @@ where
             // Out of the way of evictions, which take entries from the other end.
             states[own].store.promote(slot);
         } else if states[own].store.is_full() {
+            states[own].store.spare_marked();
             credit += states[own].evict(departed);
         }
         while !self.budget.top_up(&mut credit, incoming.weight) {
@@ -180,6 +183,10 @@ where
                 return Err(incoming);
             };
             let state = &mut states[heaviest];
+            if slot.is_none() || heaviest != own {
+                // Not where an entry is replaced: spared ones would pass it, and push it to the end.
+                state.store.spare_marked();
+            }
             let lightest_credit = credit + state.store.weight_of(state.store.last());
             if slot.is_none() && heaviest == own && lightest_credit >= incoming.weight {
                 // The last eviction that is needed hands its slot to the new entry.

@@ -11,7 +11,7 @@ pub(super) struct Shard<K, V>(Mutex<State<K, V>>);
 
 /// What the lock of a shard guards.
 pub(super) struct State<K, V> {
-    /// The entries, in the order of their use.
+    /// The entries, in the order in which they came in or were last spared.
     pub(super) store: Store<K, V>,
     /// How many entries ever left for [`Cause::Capacity`].
     pub(super) evictions: u64,
@@ -32,7 +32,7 @@ impl<K, V> Shard<K, V> {
 }
 
 impl<K, V> State<K, V> {
-    /// Evicts the least recently used entry and returns its weight.
+    /// Evicts the last entry and returns its weight.
     pub(super) fn evict(&mut self, departed: &mut Departed<K, V>) -> u64 {
         let before = self.store.weight();
         if let Some((key, value)) = self.store.pop_back() {

@@ -1,5 +1,6 @@
 //! The cache for many threads.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -86,7 +87,7 @@ fn clones_of_a_hasher_share_hashes() {
 }
 
 #[test]
-fn least_recently_used_entry_of_a_shard_goes_first() {
+fn entry_of_a_shard_that_was_not_used_goes_first() {
     let cache = Cache::builder(Budget::new(2), Count).shards(1).build();
     cache.insert(1, 1).unwrap();
     cache.insert(2, 2).unwrap();
@@ -231,22 +232,79 @@ fn weightless_entries_take_nothing_of_the_budget() {
     assert_eq!(cache.get(&0), Some(0), "a refused entry disturbs nothing");
 }
 
+/// A shard the slow way: key, weight and mark, what came in last at the front.
+#[derive(Default)]
+struct Model(VecDeque<(u64, u64, bool)>);
+
+impl Model {
+    fn position(&self, key: u64) -> Option<usize> {
+        self.0.iter().position(|entry| entry.0 == key)
+    }
+
+    fn remove(&mut self, key: u64) -> Option<u64> {
+        let at = self.position(key)?;
+        self.0.remove(at).map(|(_, weight, _)| weight)
+    }
+
+    fn get(&mut self, key: u64) -> Option<u64> {
+        let at = self.position(key)?;
+        self.0[at].2 = true;
+        Some(self.0[at].1)
+    }
+
+    fn pop(&mut self, spares: bool) -> Option<(u64, u64)> {
+        while spares && self.0.back().is_some_and(|entry| entry.2) {
+            self.0.rotate_right(1);
+            self.0[0].2 = false;
+        }
+        self.0.pop_back().map(|(key, weight, _)| (key, weight))
+    }
+
+    fn insert(&mut self, key: u64, weight: u64, max_weight: u64) -> Option<u64> {
+        let old = self.remove(key);
+        while self.0.iter().map(|entry| entry.1).sum::<u64>() + weight > max_weight {
+            self.pop(old.is_none());
+        }
+        self.0.push_front((key, weight, false));
+        old
+    }
+}
+
 #[test]
-fn one_shard_is_as_exact_as_the_cache_for_one_thread() {
-    let shared = Cache::builder(Budget::new(200), weigh).shards(1).build();
-    let mut single = carrotcache_lru::LruCache::new(200, weigh);
+fn used_entries_of_a_shard_get_a_second_chance() {
+    const MAX_WEIGHT: u64 = 200;
+    let cache = Cache::builder(Budget::new(MAX_WEIGHT), weigh).shards(1).build();
+    let mut model = Model::default();
     let mut random = 7_u64;
     for _ in 0..20_000 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let (key, weight) = ((random >> 33) % 100, (random >> 45) % 20);
         match (random >> 55) % 8 {
-            0 => assert_eq!(shared.remove(&key), single.remove(&key)),
-            1 => assert_eq!(shared.pop_lru(), single.pop_lru()),
-            2 | 3 => assert_eq!(shared.get(&key), single.get(&key).copied()),
-            _ => assert_eq!(shared.insert(key, weight).ok(), single.insert(key, weight).ok()),
+            0 => assert_eq!(cache.remove(&key), model.remove(key)),
+            1 => assert_eq!(cache.pop_lru(), model.pop(true)),
+            2 | 3 => assert_eq!(cache.get(&key), model.get(key)),
+            4 => assert_eq!(cache.get_many([&key]), [model.get(key)]),
+            _ => assert_eq!(cache.insert(key, weight), Ok(model.insert(key, weight, MAX_WEIGHT))),
         }
-        assert_eq!((shared.len(), shared.weight()), (single.len(), single.weight()));
+        assert_eq!(cache.len(), model.0.len());
+        assert!(model.0.iter().all(|&(key, weight, _)| cache.peek(&key) == Some(weight)));
     }
+}
+
+#[test]
+fn marks_stay_with_weights_of_any_size() {
+    const HUGE: u64 = 1 << 40;
+    let cache = Cache::builder(Budget::new(3 * HUGE), weigh).shards(1).build();
+    for (key, weight) in [(1, HUGE), (2, u64::from(u32::MAX >> 1)), (3, 1 << 31)] {
+        cache.insert(key, weight).unwrap();
+        assert_eq!(cache.get(&key), Some(weight));
+    }
+    assert_eq!(cache.weight(), HUGE + (1 << 32) - 1);
+    // All are marked, so all are spared, and the first to come in is the first to go.
+    assert_eq!(cache.pop_lru(), Some((1, HUGE)));
+    assert_eq!(cache.get(&2), Some((1 << 31) - 1));
+    assert_eq!(cache.pop_lru(), Some((3, 1 << 31)));
+    assert_eq!((cache.weight(), cache.budget().used()), ((1 << 31) - 1, (1 << 31) - 1));
 }
 
 #[test]
