@@ -57,23 +57,11 @@ impl Index {
     pub(crate) fn find(&self, hash: u32, mut is_match: impl FnMut(u32) -> bool) -> Option<u32> {
         let home = self.home(hash);
         let (head, body) = (self.heads.get(home)?, self.bodies.get(home)?);
-        prefetch(body);
         match head.ways_with(tag(hash)).next().map(|way| body.slots[way]) {
             Some(slot) if is_match(slot) => Some(slot),
             None if !head.is_passed(hash) => None,
             // Out of line: one search in ten, whose loop would take registers from the others.
             _ => self.find_further(hash, is_match),
-        }
-    }
-
-    /// Has the bucket of this hash at hand soon, for an [`insert`](Self::insert) or a
-    /// [`remove`](Self::remove).
-    #[inline]
-    pub(crate) fn prefetch(&self, hash: u32) {
-        let home = self.home(hash);
-        if let (Some(head), Some(body)) = (self.heads.get(home), self.bodies.get(home)) {
-            prefetch(head);
-            prefetch(body);
         }
     }
 
@@ -242,7 +230,7 @@ impl Iterator for Ways {
 /// A bit for each byte that is equal to `byte`.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-#[expect(unsafe_code, reason = "a hit takes a tenth less time: `cargo bench --bench lru`")]
+#[expect(unsafe_code, reason = "a hit takes a sixth less time: `cargo bench --bench lru`")]
 fn equal_bytes(bytes: u128, byte: u8) -> u32 {
     use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
 
@@ -269,21 +257,6 @@ fn equal_bytes(bytes: u128, byte: u8) -> u32 {
 fn halves(bytes: u128) -> [u64; 2] {
     [bytes as u64, (bytes >> 64) as u64]
 }
-
-/// Asks the processor to have `target` at hand soon, without waiting for it.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-#[expect(unsafe_code, reason = "an eviction takes a quarter less time: `cargo bench --bench lru`")]
-pub(crate) fn prefetch<T>(target: &T) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-
-    // SAFETY: a hint, which reads nothing that the program could see.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(target).cast()) }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-#[inline]
-pub(crate) fn prefetch<T>(_: &T) {}
 
 #[cfg(any(test, not(target_arch = "x86_64")))]
 const EACH_BYTE: u64 = 0x0101_0101_0101_0101;

@@ -52,7 +52,6 @@ where
         key: K,
         value: V,
     ) -> Result<Option<V>, Oversized<K, V>> {
-        self.store.prefetch_back();
         let weight = self.weigher.weight(&key, &value);
         if weight > self.max_weight {
             return Err(Oversized { key, value, weight, max_weight: self.max_weight });

@@ -8,7 +8,7 @@
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
-use crate::index::{Index, MAX_SLOTS, prefetch};
+use crate::index::{Index, MAX_SLOTS};
 
 /// No slot: what comes before the first entry and after the last.
 const NIL: u32 = u32::MAX;
@@ -209,15 +209,6 @@ impl<K, V> Store<K, V> {
         slot
     }
 
-    /// Has what [`replace_back`](Self::replace_back) will need at hand soon: for a caller that has
-    /// something else to do before.
-    #[inline]
-    pub(crate) fn prefetch_back(&self) {
-        if let Some(node) = self.nodes.get(self.tail as usize) {
-            self.index.prefetch(node.hash);
-        }
-    }
-
     /// Puts a new entry into the slot of the least recently used one, which is handed out.
     ///
     /// As [`push_front`](Self::push_front) otherwise. `None` hands nothing out: the store was empty.
@@ -237,10 +228,6 @@ impl<K, V> Store<K, V> {
         let old = std::mem::replace(self.entry_mut(slot), (key, value));
         self.node_mut(slot).hash = hash;
         self.enter(slot, weight);
-        // Whatever comes next, the eviction after this one is likely to follow soon.
-        if let Some(next) = self.nodes.get(self.tail as usize) {
-            prefetch(&next.entry.1);
-        }
         Some(old)
     }
 

@@ -58,9 +58,7 @@ where
         let incoming = self.weigh(hash, key, value)?;
         let mut departed = Departed::new();
         let own = self.shard_of(hash);
-        let state = self.shards()[own].lock();
-        state.store.prefetch_back();
-        let mut result = self.put(&mut [state], 0, incoming, &mut departed);
+        let mut result = self.put(&mut [self.shards()[own].lock()], 0, incoming, &mut departed);
         if let Err(incoming) = result {
             // Locked in one order, by everyone who needs more than one, so no two wait in a circle.
             let mut all: Vec<_> = self.shards().iter().map(Shard::lock).collect();
