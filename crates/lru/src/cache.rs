@@ -69,6 +69,21 @@ impl<K, V, W, S> LruCache<K, V, W, S> {
 
 impl<K, V, W, S, L> LruCache<K, V, W, S, L> {
     /// Returns the cache with another listener, which is told of every entry that leaves.
+    ///
+    /// ```
+    /// use carrotcache_lru::{Cause, LruCache};
+    ///
+    /// let mut removed = Vec::new();
+    /// let mut scores = LruCache::by_count(2).on_evict(|name: &&str, _: &i32, cause| {
+    ///     if cause == Cause::Removed {
+    ///         removed.push(*name);
+    ///     }
+    /// });
+    /// scores.extend([("Tom", 630), ("Jack", 589), ("Sam", 567)]);
+    /// scores.remove("Sam");
+    /// drop(scores);
+    /// assert_eq!(removed, ["Sam"]);
+    /// ```
     #[must_use]
     pub fn on_evict<F: FnMut(&K, &V, Cause)>(self, listener: F) -> LruCache<K, V, W, S, F> {
         let Self { store, weigher, hash_builder, max_weight, .. } = self;
@@ -230,6 +245,15 @@ impl<K: Hash + Eq, V, W, S: BuildHasher, L> LruCache<K, V, W, S, L> {
     }
 
     /// Returns the value for `key`, which becomes the most recently used one.
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut scores = LruCache::by_count(2);
+    /// scores.extend([("Tom".to_owned(), 630), ("Jack".to_owned(), 589)]);
+    /// assert_eq!(scores.get("Tom"), Some(&630));
+    /// assert_eq!(scores.peek_lru(), Some((&"Jack".to_owned(), &589)));
+    /// ```
     #[inline]
     pub fn get<Q: ?Sized + Hash + Eq>(&mut self, key: &Q) -> Option<&V>
     where

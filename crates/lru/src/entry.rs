@@ -134,6 +134,16 @@ where
     /// # Errors
     ///
     /// [`Oversized`] hands the new entry back if it is heavier than the whole bound.
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut scores = LruCache::new(700, |_: &&str, score: &u64| *score);
+    /// assert_eq!(scores.entry("Tom").or_insert(630)?, &630);
+    /// assert_eq!(scores.entry("Tom").or_insert(0)?, &630);
+    /// assert_eq!(scores.entry("Jack").or_insert(701).unwrap_err().value, 701);
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, u64>>(())
+    /// ```
     pub fn or_insert(self, default: V) -> Result<&'a V, Oversized<K, V>> {
         match self {
             Self::Occupied(there) => Ok(there.into_value()),
@@ -180,6 +190,18 @@ where
     ///
     /// The value itself, if the entry would be heavier than the whole bound with it. The old value
     /// is still there then.
+    ///
+    /// ```
+    /// use carrotcache_lru::{Entry, LruCache};
+    ///
+    /// let mut scores = LruCache::new(700, |_: &&str, score: &u64| *score);
+    /// scores.insert("Tom", 630)?;
+    /// if let Entry::Occupied(there) = scores.entry("Tom") {
+    ///     assert_eq!(there.insert(701), Err(701));
+    /// }
+    /// assert_eq!(scores.peek("Tom"), Some(&630));
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, u64>>(())
+    /// ```
     pub fn insert(self, value: V) -> Result<V, V> {
         let slot = self.cache.store.first();
         let weight = self.cache.weigher.weight(&self.cache.store.entry(slot).0, &value);

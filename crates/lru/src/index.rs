@@ -342,4 +342,45 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn entries_of_one_hash_are_found_and_removed() {
+        const ALIKE: u32 = 2_000;
+        let mut index = Index::default();
+        (0..ALIKE).for_each(|slot| index.insert(7, slot, |_| 7));
+        for slot in (0..ALIKE).rev() {
+            assert_eq!(index.find(7, |candidate| candidate == slot), Some(slot));
+            index.remove(7, slot);
+        }
+        // The counts they passed are stuck, and no search goes round for ever.
+        assert_eq!(index.find(7, |_| true), None);
+        index.insert(8, 0, |_| 8);
+        assert_eq!(index.find(8, |_| true), Some(0));
+    }
+
+    #[test]
+    fn searches_stay_short_under_churn() {
+        const FIT: u32 = 10_000;
+        let mut random = 1_u64;
+        let mut next = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 32) as u32
+        };
+        let (mut index, mut hashes) = (Index::default(), Vec::new());
+        for slot in 0..FIT {
+            hashes.push(next());
+            index.insert(hashes[slot as usize], slot, |slot| hashes[slot as usize]);
+        }
+        let mut looked_at = 0;
+        for _ in 0..50 * FIT {
+            let (slot, hash) = (next() % FIT, next());
+            let passes = |&at: &usize| index.heads[at].is_passed(hash);
+            looked_at += 1 + index.path(hash).take_while(passes).count();
+            index.remove(hashes[slot as usize], slot);
+            hashes[slot as usize] = hash;
+            index.insert(hash, slot, |_| unreachable!("the table does not grow"));
+        }
+        let each = f64::from(looked_at as u32) / f64::from(50 * FIT);
+        assert!(each < 1.3, "{each} buckets a search of what is not there");
+    }
 }

@@ -33,6 +33,15 @@ impl<K, V, W, S, L> LruCache<K, V, W, S, L> {
     }
 
     /// Returns the values from the most to the least recently used, without using them.
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut scores = LruCache::by_count(3);
+    /// scores.extend([("Tom", 630), ("Jack", 589), ("Sam", 567)]);
+    /// assert!(scores.values().rev().eq(&[630, 589, 567]));
+    /// assert_eq!(scores.values().len(), 3);
+    /// ```
     pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> + ExactSizeIterator {
         self.iter().map(|(_, value)| value)
     }

@@ -97,6 +97,16 @@ impl<K, V, W, S> Cache<K, V, W, S> {
     /// Returns how many entries have ever been evicted to make room.
     ///
     /// Entries taken out by [`pop_lru`](Self::pop_lru) are not counted.
+    ///
+    /// ```
+    /// use carrotcache_lru::sync::Cache;
+    ///
+    /// let cache = Cache::new(10, |_: &&str, _: &i32| 10);
+    /// cache.insert("Tom", 630)?;
+    /// cache.insert("Jack", 589)?;
+    /// assert_eq!((cache.len(), cache.evictions()), (1, 1));
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
+    /// ```
     #[must_use]
     pub fn evictions(&self) -> u64 {
         self.shards.iter().map(|shard| shard.lock().evictions).sum()
@@ -154,6 +164,16 @@ impl<K, V, W, S> Cache<K, V, W, S> {
     }
 
     /// Removes every entry, shard by shard, and gives the memory back.
+    ///
+    /// ```
+    /// use carrotcache_lru::sync::Cache;
+    ///
+    /// let cache = Cache::new(10, |_: &&str, _: &i32| 5);
+    /// cache.insert("Tom", 630)?;
+    /// cache.clear();
+    /// assert_eq!((cache.len(), cache.budget().used()), (0, 0));
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
+    /// ```
     pub fn clear(&self) {
         for shard in &self.shards {
             let mut cleared = std::mem::replace(&mut shard.lock().store, Store::new());

@@ -7,5 +7,6 @@ mod model;
 mod panics;
 #[cfg(feature = "serde")]
 mod serde;
+mod shards;
 mod sync;
 mod trace;
