@@ -13,7 +13,6 @@ use carrotcache_lru::sync::{Budget, Cache};
 use carrotcache_lru::{TryInsertError, Weigher};
 
 use crate::stats::CacheStats;
-use crate::tally::{Outcome, Tally};
 
 /// Bytes that an entry is charged beside its key and its value.
 ///
@@ -47,7 +46,6 @@ pub(crate) struct GroupCache {
     /// What hot holds, or a little more while an insert is under way. Main holds the rest of what is
     /// used of the budget, so that whoever looks for a victim need not lock every shard.
     hot_bytes: AtomicU64,
-    tally: Tally,
     main_evictions: AtomicU64,
     hot_evictions: AtomicU64,
     oversized: AtomicU64,
@@ -66,29 +64,22 @@ impl GroupCache {
             main,
             hot,
             hot_bytes: AtomicU64::new(0),
-            tally: Tally::default(),
             main_evictions: AtomicU64::new(0),
             hot_evictions: AtomicU64::new(0),
             oversized: AtomicU64::new(0),
         }
     }
 
-    /// Looks a key up on behalf of a caller, and counts what came of it.
+    /// Looks a key up on behalf of a caller, which counts.
     pub(crate) fn get(&self, key: &str) -> Option<ByteView> {
         let hash = self.main.hash(key);
-        if let Some(value) = self.main.get_hashed(hash, key) {
-            self.tally.count(hash, Outcome::MainHit);
-            return Some(value);
-        }
-        let value = self.hot.get_hashed(hash, key);
-        self.tally.count(hash, if value.is_some() { Outcome::HotHit } else { Outcome::Miss });
-        value
+        self.main.get_hashed(hash, key).or_else(|| self.hot.get_hashed(hash, key))
     }
 
     /// Looks a key up again from within a flight; the caller's own look has been counted already.
     pub(crate) fn get_again(&self, key: &str) -> Option<ByteView> {
         let hash = self.main.hash(key);
-        self.main.get_hashed(hash, key).or_else(|| self.hot.get_hashed(hash, key))
+        self.main.peek_hashed(hash, key).or_else(|| self.hot.peek_hashed(hash, key))
     }
 
     /// Keeps a value, evicting what it must, and returns the value as it is now kept.
@@ -172,11 +163,6 @@ impl GroupCache {
         self.hot_bytes.fetch_sub(Charge.weight(key, value), Ordering::Relaxed);
     }
 
-    /// What look-ups came to.
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
     /// Charges of both caches, in one reading.
     pub(crate) fn bytes(&self) -> u64 {
         self.budget.used()
@@ -189,23 +175,22 @@ impl GroupCache {
 
     /// Counts of main, which every get asks.
     pub(crate) fn main_stats(&self) -> CacheStats {
-        let (gets, hits) = (self.tally.gets(), self.tally.total(Outcome::MainHit));
-        CacheStats::of(&self.main, &self.main_evictions, gets, hits)
+        CacheStats::of(&self.main, &self.main_evictions)
     }
 
     /// Counts of hot, which the gets ask that main had no answer for.
     pub(crate) fn hot_stats(&self) -> CacheStats {
-        let gets = self.tally.total(Outcome::HotHit) + self.tally.total(Outcome::Miss);
-        CacheStats::of(&self.hot, &self.hot_evictions, gets, self.tally.total(Outcome::HotHit))
+        CacheStats::of(&self.hot, &self.hot_evictions)
     }
 }
 
 impl CacheStats {
-    fn of(cache: &Entries, evictions: &AtomicU64, gets: u64, hits: u64) -> Self {
+    fn of(cache: &Entries, evictions: &AtomicU64) -> Self {
+        let hits = cache.hits();
         Self {
             bytes: cache.weight(),
             items: cache.len() as u64,
-            gets,
+            gets: hits + cache.misses(),
             hits,
             evictions: evictions.load(Ordering::Relaxed),
         }

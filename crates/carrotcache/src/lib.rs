@@ -87,7 +87,6 @@ mod mirror;
 mod node;
 mod peer;
 mod stats;
-mod tally;
 mod value;
 
 pub use builder::{GroupBuilder, MAX_GROUP_NAME_BYTES};

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cache::GroupCache;
-use crate::tally::Outcome;
 
 /// Counts of a group since it was built, as [`Group::stats`](crate::Group::stats) found them.
 ///
@@ -118,7 +117,8 @@ impl Counters {
             cache_hits: main.hits + hot.hits + self.late_hits.get(),
             peer_loads: self.peer_loads.get(),
             peer_errors: self.peer_errors.get(),
-            loads: cache.tally().total(Outcome::Miss),
+            // Hot is asked last: what it does not have has to be loaded.
+            loads: hot.gets - hot.hits,
             loads_deduped: self.loads_deduped.get(),
             local_loads: self.local_loads.get(),
             local_load_errs: self.local_load_errs.get(),

@@ -112,6 +112,30 @@ impl<K, V, W, S> Cache<K, V, W, S> {
         self.shards.iter().map(|shard| shard.lock().evictions).sum()
     }
 
+    /// Returns how many gets have ever found their entry, those of [`get_many`](Self::get_many) one by
+    /// one.
+    ///
+    /// ```
+    /// use carrotcache_lru::sync::Cache;
+    ///
+    /// let cache = Cache::new(10, |_: &&str, _: &i32| 1);
+    /// cache.insert("Tom", 630)?;
+    /// cache.get_many(["Tom", "Jack"]);
+    /// cache.peek("Tom");
+    /// assert_eq!((cache.hits(), cache.misses()), (1, 1));
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
+    /// ```
+    #[must_use]
+    pub fn hits(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.lock().hits).sum()
+    }
+
+    /// Returns how many gets have ever found none.
+    #[must_use]
+    pub fn misses(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.lock().misses).sum()
+    }
+
     /// Returns the bound, which other caches may share.
     #[must_use]
     pub fn budget(&self) -> &Arc<Budget> {
@@ -311,10 +335,7 @@ impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
     where
         K: Borrow<Q>,
     {
-        let store = &mut self.shards[self.shard_of(hash)].lock().store;
-        let slot = store.find_key(index_hash(hash), key)?;
-        store.mark(slot);
-        Some(store.entry(slot).1.clone())
+        self.shards[self.shard_of(hash)].lock().get(index_hash(hash), key)
     }
 
     /// Returns clones of the values for `keys`, in their order, and locks each shard once. The
@@ -340,12 +361,9 @@ impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
         wanted.sort_unstable_by_key(|&(shard, at, ..)| (shard, at));
         let mut values: Vec<_> = wanted.iter().map(|_| None).collect();
         for same_shard in wanted.chunk_by(|one, other| one.0 == other.0) {
-            let store = &mut self.shards[same_shard[0].0].lock().store;
+            let mut state = self.shards[same_shard[0].0].lock();
             for &(_, at, hash, key) in same_shard {
-                if let Some(slot) = store.find_key(index_hash(hash), key) {
-                    store.mark(slot);
-                    values[at] = Some(store.entry(slot).1.clone());
-                }
+                values[at] = state.get(index_hash(hash), key);
             }
         }
         values
