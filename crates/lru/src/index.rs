@@ -175,7 +175,7 @@ impl Index {
     fn path(&self, hash: u32) -> impl Iterator<Item = usize> + use<> {
         let (buckets, home) = (self.heads.len(), self.home(hash));
         let second = self.home(hash.wrapping_mul(0x9e37_79b1));
-        std::iter::once(home).chain((second..buckets).chain((0..buckets).cycle()))
+        (0..).map(move |step| if step == 0 { home } else { (second + step - 1) % buckets })
     }
 
     /// Scales the hash to the number of buckets, which need not be a power of two.

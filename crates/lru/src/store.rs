@@ -178,17 +178,20 @@ impl<K, V> Store<K, V> {
     }
 
     /// Makes the least recently used entries, as long as they are marked, the most recently used
-    /// ones, without their marks. Returns the slot of the one that is then the least recently used.
+    /// ones, without their marks, but not so many that a caller would notice. Returns the slot of the
+    /// one that is then the least recently used.
     pub(crate) fn spare_marked(&mut self) -> Option<u32> {
-        loop {
+        const MOST: usize = 64;
+        for _ in 0..MOST {
             let slot = self.back()?;
             let weight = &mut self.node_mut(slot).weight;
             if *weight & MARK == 0 {
-                return Some(slot);
+                break;
             }
             *weight &= !MARK;
             self.promote(slot);
         }
+        self.back()
     }
 
     /// Gives the entry in `slot` another weight. The sum must fit in 64 bits.

@@ -17,8 +17,8 @@ pub(super) type Observer<K, V> = dyn Fn(&K, &V, Cause) + Send + Sync;
 
 /// A cache for many threads, bounded by the weight of its entries.
 ///
-/// What is evicted is an entry of the shard that the new one goes to, and one that was not used for
-/// long: nearly the least recently used one. The [module](super) tells how that is decided, how
+/// What is evicted is an entry of the shard that the new one goes to, as long as that has any, and one
+/// that was not used for long: nearly the least recently used one. The [module](super) tells how that is decided, how
 /// shards and the bound work together, and what runs under a lock.
 ///
 /// ```
@@ -175,13 +175,11 @@ impl<K, V, W, S> Cache<K, V, W, S> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         (0..self.shards.len()).find_map(|step| {
             let shard = &self.shards[turn.wrapping_add(step) % self.shards.len()];
-            let (entry, freed) = {
+            let entry = {
                 let store = &mut shard.lock().store;
                 let slot = store.spare_marked()?;
-                let weight = store.weight_of(slot);
-                (store.remove(slot), weight)
+                self.take(store, slot)
             };
-            self.budget.release(freed);
             self.tell(&entry, Cause::Removed);
             Some(entry)
         })
@@ -200,8 +198,11 @@ impl<K, V, W, S> Cache<K, V, W, S> {
     /// ```
     pub fn clear(&self) {
         for shard in &self.shards {
-            let mut cleared = std::mem::replace(&mut shard.lock().store, Store::new());
-            self.budget.release(cleared.weight());
+            let mut cleared = {
+                let store = &mut shard.lock().store;
+                self.budget.release(store.weight());
+                std::mem::replace(store, Store::new())
+            };
             while let Some(entry) = cleared.pop_front() {
                 self.tell(&entry, Cause::Cleared);
             }
@@ -234,6 +235,15 @@ impl<K, V, W, S> Cache<K, V, W, S> {
         }
     }
 
+    /// Takes an entry out of a locked shard and gives its weight back before that is unlocked: who
+    /// locks all shards to find room finds every weight in a shard or free.
+    fn take(&self, store: &mut Store<K, V>, slot: u32) -> (K, V) {
+        let weight = store.weight_of(slot);
+        let entry = store.remove(slot);
+        self.budget.release(weight);
+        entry
+    }
+
     /// All shards, in the order in which whoever needs several must lock them.
     pub(super) fn shards(&self) -> &[Shard<K, V>] {
         &self.shards
@@ -241,7 +251,7 @@ impl<K, V, W, S> Cache<K, V, W, S> {
 
     /// Which shard holds the keys of this hash.
     pub(super) fn shard_of(&self, hash: u64) -> usize {
-        usize::from(shard_hash(hash)) & (self.shards.len() - 1)
+        (usize::from(shard_hash(hash)) * self.shards.len()) >> 16
     }
 
     /// Tells of an entry that left. No lock may be held.
@@ -291,13 +301,11 @@ impl<K: Hash + Eq, V, W, S: BuildHasher> Cache<K, V, W, S> {
     where
         K: Borrow<Q>,
     {
-        let (entry, freed) = {
+        let entry = {
             let store = &mut self.shards[self.shard_of(hash)].lock().store;
             let slot = store.find_key(index_hash(hash), key)?;
-            let weight = store.weight_of(slot);
-            (store.remove(slot), weight)
+            self.take(store, slot)
         };
-        self.budget.release(freed);
         self.tell(&entry, Cause::Removed);
         Some(entry)
     }

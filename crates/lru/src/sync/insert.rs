@@ -181,9 +181,11 @@ where
                 return Err(incoming);
             };
             let state = &mut states[heaviest];
-            if slot.is_none() || heaviest != own {
-                // Not where an entry is replaced: spared ones would pass it, and push it to the end.
-                state.store.spare_marked();
+            let front = state.store.first();
+            state.store.spare_marked();
+            if slot.is_some() && heaviest == own {
+                // What was spared passed the entry that is replaced, and may have pushed it to the end.
+                state.store.promote(front);
             }
             let lightest_credit = credit + state.store.weight_of(state.store.last());
             if slot.is_none() && heaviest == own && lightest_credit >= incoming.weight {

@@ -252,10 +252,12 @@ impl Model {
         Some(self.0[at].1)
     }
 
-    fn pop(&mut self, spares: bool) -> Option<(u64, u64)> {
-        while spares && self.0.back().is_some_and(|entry| entry.2) {
-            self.0.rotate_right(1);
-            self.0[0].2 = false;
+    fn pop(&mut self) -> Option<(u64, u64)> {
+        for _ in 0..64 {
+            if self.0.back().is_some_and(|entry| entry.2) {
+                self.0.rotate_right(1);
+                self.0[0].2 = false;
+            }
         }
         self.0.pop_back().map(|(key, weight, _)| (key, weight))
     }
@@ -263,7 +265,7 @@ impl Model {
     fn insert(&mut self, key: u64, weight: u64, max_weight: u64) -> Option<u64> {
         let old = self.remove(key);
         while self.0.iter().map(|entry| entry.1).sum::<u64>() + weight > max_weight {
-            self.pop(old.is_none());
+            self.pop();
         }
         self.0.push_front((key, weight, false));
         old
@@ -281,7 +283,7 @@ fn used_entries_of_a_shard_get_a_second_chance() {
         let (key, weight) = ((random >> 33) % 100, (random >> 45) % 20);
         match (random >> 55) % 8 {
             0 => assert_eq!(cache.remove(&key), model.remove(key)),
-            1 => assert_eq!(cache.pop_lru(), model.pop(true)),
+            1 => assert_eq!(cache.pop_lru(), model.pop()),
             2 | 3 => assert_eq!(cache.get(&key), model.get(key)),
             4 => assert_eq!(cache.get_many([&key]), [model.get(key)]),
             _ => assert_eq!(cache.insert(key, weight), Ok(model.insert(key, weight, MAX_WEIGHT))),
@@ -289,6 +291,40 @@ fn used_entries_of_a_shard_get_a_second_chance() {
         assert_eq!(cache.len(), model.0.len());
         assert!(model.0.iter().all(|&(key, weight, _)| cache.peek(&key) == Some(weight)));
     }
+}
+
+#[test]
+fn replacing_spares_what_is_used_and_the_replaced() {
+    let cache = Cache::builder(Budget::new(4), weigh).shards(1).build();
+    (1..=4).for_each(|key| assert_eq!(cache.insert(key, 1), Ok(None)));
+    assert_eq!(cache.get(&1), Some(1));
+    assert_eq!(cache.insert(4, 2), Ok(Some(1)));
+    assert_eq!((cache.peek(&1), cache.peek(&2), cache.peek(&3)), (Some(1), None, Some(1)));
+    // All but the replaced one are used, so all are spared, and it is at the end for a moment.
+    assert_eq!(cache.get_many([&1, &3]), [Some(1), Some(1)]);
+    assert_eq!(cache.insert(4, 3), Ok(Some(2)));
+    assert_eq!((cache.peek(&4), cache.len()), (Some(3), 2));
+}
+
+#[test]
+fn no_entry_that_fits_is_refused_while_others_leave() {
+    const MAX_WEIGHT: u64 = 100;
+    let cache = Cache::builder(Budget::new(MAX_WEIGHT), weigh).shards(4).build();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for key in (0..50).cycle().take_while(|_| !done.load(Ordering::Relaxed)) {
+                    let _ = cache.insert(key, 30);
+                    cache.pop_lru();
+                    cache.remove(&key);
+                }
+            });
+        }
+        let refused = (0..200_000).filter(|_| cache.insert(1_000, MAX_WEIGHT).is_err()).count();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(refused, 0);
+    });
 }
 
 #[test]
