@@ -10,7 +10,7 @@ use crate::{Cause, Count, DefaultHashBuilder, Ignore, Listener, RefMut, Weigher}
 /// A cache that holds entries up to a total weight and lets the least recently used ones go first.
 ///
 /// Lookups take any borrowed form of the key, as in the standard maps. All operations take constant
-/// time, apart from those that evict or visit many entries.
+/// time, apart from those that evict or visit many entries and insertions that make the index grow.
 ///
 /// If a key's `Hash` or `Eq`, the weigher, the listener or a value's `Drop` panics, the cache stays
 /// usable and consistent; the operation in question is then done or not done, never half done. As

@@ -45,8 +45,9 @@ impl<K, V, W> Builder<K, V, W> {
             budget,
             weigher,
             hash_builder: DefaultHashBuilder::default(),
-            // With sixteen shards a thread, one in sixteen finds its shard taken when all are busy.
-            shards: threads.saturating_mul(16).min(256),
+            // With sixteen shards a thread, one get in sixteen at most finds its shard taken. More
+            // than that would leave small caches with a handful of entries a shard.
+            shards: threads.saturating_mul(16).min(128),
             observer: None,
             entries: PhantomData,
         }
@@ -56,7 +57,7 @@ impl<K, V, W> Builder<K, V, W> {
 impl<K, V, W, S> Builder<K, V, W, S> {
     /// Sets the number of shards, which is rounded up to a power of two: more of them let threads
     /// wait less for each other, and know less of what is used elsewhere when they evict. Sixteen for
-    /// each thread the machine runs at once, and at most 256, unless set.
+    /// each thread the machine runs at once, and at most 128, unless set.
     pub fn shards(self, shards: usize) -> Self {
         Self { shards, ..self }
     }

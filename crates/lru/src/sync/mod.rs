@@ -23,9 +23,20 @@
 //! and its neighbours: threads that only read would take these cache lines from each other. Here a
 //! hit marks the entry, which most often is marked already, and writes nothing else. An entry that
 //! comes to the end of the list with a mark gets a second chance: it goes to the front again without
-//! the mark, and the next one is looked at (Corbató, 1968; known as CLOCK). What is evicted was not
-//! used since it was last at the front. On a trace of a database (OLTP, see `tests/it/trace.rs`)
-//! that hits a little more often than strict recency, at all sizes.
+//! the mark, and the next one is looked at (Corbató, 1968; known as CLOCK). An eviction spares 64 at
+//! most, so that it takes microseconds at worst.
+//!
+//! How often that hits, on the references of a database (OLTP, see `tests/it/trace.rs`), sixteen
+//! shards:
+//!
+//! | entries that fit | strict recency | this cache |
+//! |---|---|---|
+//! | 250 | .165 | .161 |
+//! | 500 | .234 | .238 |
+//! | 1,000 | .328 | .332 |
+//! | 2,000 | .425 | .429 |
+//!
+//! Shards know nothing of each other, so with fewer than some twenty entries a shard it hits less.
 //!
 //! # What runs under a lock
 //!
