@@ -122,6 +122,11 @@ impl Step {
     fn run(&self) -> Result<(Tally, bool)> {
         let mut command = workspace::cargo(self.args.split(' '));
         command.envs(self.env).stdin(Stdio::null());
+        // Packages are verified against each other from a registry in the target folder. Cargo keeps
+        // what it unpacked by that folder's path and the version, so in a folder used before it
+        // would take an earlier state of a crate for today's.
+        let fresh = (self.name == "package").then(tempfile::tempdir).transpose()?;
+        command.envs(fresh.as_ref().map(|folder| ("CARGO_TARGET_DIR", folder.path())));
         let (mut tally, success) = show(command)?;
         if tally == Tally::default() || (!success && tally.failed == 0) {
             tally.add(Tally { passed: u64::from(success), failed: u64::from(!success) });
