@@ -21,7 +21,7 @@ pub struct Args {
 }
 
 const CONTRACT: &str = "proto/groupcache.proto";
-const OUTPUT: &str = "crates/peer-http/src/generated.rs";
+const OUTPUT: &str = "crates/peer-http/src/wire/generated.rs";
 
 // The module that holds the file is private, and `GetRequest` never crosses the wire over HTTP:
 // group and key travel in the path.

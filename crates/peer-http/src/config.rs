@@ -5,9 +5,9 @@ use std::time::Duration;
 use carrotcache_consistenthash::{Ring, RingBuilder, Scheme};
 
 use crate::BuildError;
-use crate::path;
 use crate::pool::HttpPool;
-use crate::url::BaseUrl;
+use crate::pool::url::BaseUrl;
+use crate::wire::path;
 
 /// Says what an [`HttpPool`] is like before it is built; from [`HttpPool::builder`].
 ///

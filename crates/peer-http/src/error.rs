@@ -8,7 +8,7 @@ use std::time::Duration;
 use carrotcache_consistenthash::RingError;
 use thiserror::Error;
 
-use crate::url::UrlError;
+use crate::pool::url::UrlError;
 
 /// Why a get from a peer brought no value.
 ///

@@ -81,31 +81,24 @@
 //!
 //! # Where to look
 //!
-//! `pool` (who owns a key), `client` (a get), `connection` and `idle` (the sockets under it),
-//! `serve` (a listener), `server` (a request), `path`, `answer` and `outcome` (the wire, from the
-//! first byte to the last), `config` (every bound and its default).
+//! `pool` (who owns a key, and where peers are), `http` (`client`: a get, `connection` and
+//! `connections`: the sockets under it, `listener`: who may connect, `service`: a request), `wire`
+//! (`path`, `message`, `outcome`: what is sent), `config` (every bound and its default).
 
-mod answer;
-mod client;
 mod config;
-mod connection;
 mod error;
-mod generated;
-mod idle;
-mod outcome;
-pub mod path;
+mod http;
 mod pool;
-mod serve;
-mod server;
-mod url;
+mod wire;
 
-pub use answer::{Answer, AnswerBody};
-pub use client::HttpPeer;
 pub use config::HttpPoolBuilder;
 pub use error::{BuildError, PeerError, ServeError, SetPeersError};
+pub use http::client::HttpPeer;
+pub use http::service::{Handler, PeerRequest, PeerResponse, PeerService, Refusal};
+pub use pool::url::UrlError;
 pub use pool::{HttpPool, Owner};
-pub use server::{Handler, PeerRequest, PeerResponse, PeerService, Refusal};
-pub use url::UrlError;
+pub use wire::message::{Answer, AnswerBody};
+pub use wire::path;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

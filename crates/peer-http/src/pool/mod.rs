@@ -1,5 +1,7 @@
 //! The peers, and who of them owns a key.
 
+pub(crate) mod url;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -7,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use carrotcache_consistenthash::Ring;
 
 use crate::SetPeersError;
-use crate::client::HttpPeer;
 use crate::config::{Config, HttpPoolBuilder};
-use crate::url::BaseUrl;
+use crate::http::client::HttpPeer;
+use url::BaseUrl;
 
 /// This node's view of all nodes: who owns a key, and how to ask them.
 ///

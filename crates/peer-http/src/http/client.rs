@@ -11,11 +11,12 @@ use hyper::{Request, StatusCode, Uri};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Config;
-use crate::connection::{Connection, ExchangeError, Reply};
-use crate::idle::Connections;
-use crate::outcome::{Outcome, TIME_LEFT};
-use crate::url::BaseUrl;
-use crate::{Answer, PeerError, path};
+use crate::http::connection::{Connection, ExchangeError, Reply};
+use crate::http::connections::Connections;
+use crate::pool::url::BaseUrl;
+use crate::wire::outcome::{Outcome, TIME_LEFT};
+use crate::wire::path;
+use crate::{Answer, PeerError};
 
 /// A peer, and the connections to it.
 ///

@@ -12,11 +12,12 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 
-use crate::answer::AnswerBody;
+use crate::Answer;
 use crate::config::Config;
-use crate::outcome::{OUTCOME, Outcome, TIME_LEFT};
-use crate::path::PathError;
-use crate::{Answer, path};
+use crate::wire::message::AnswerBody;
+use crate::wire::outcome::{OUTCOME, Outcome, TIME_LEFT};
+use crate::wire::path;
+use crate::wire::path::PathError;
 
 /// What answers the requests of peers: a cache, usually.
 ///

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
-use crate::server::PeerService;
+use crate::http::service::PeerService;
 use crate::{Handler, HttpPool, ServeError};
 
 impl HttpPool {

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::connection::Connection;
+use crate::http::connection::Connection;
 
 /// The connections to one peer.
 pub(crate) struct Connections {

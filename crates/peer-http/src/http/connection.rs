@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::Answer;
-use crate::outcome::{OUTCOME, Outcome, one_line};
-use crate::url::BaseUrl;
+use crate::pool::url::BaseUrl;
+use crate::wire::outcome::{OUTCOME, Outcome, one_line};
 
 /// A connection to a peer that carries one request at a time.
 ///

@@ -9,8 +9,8 @@ use carrotcache_byteview::ByteView;
 use hyper::body::{Body, Frame, SizeHint};
 use prost::Message as _;
 
-use crate::generated::GetResponse;
-use crate::outcome::one_line;
+use crate::wire::generated::GetResponse;
+use crate::wire::outcome::one_line;
 
 /// A value from the node that owns it.
 ///
