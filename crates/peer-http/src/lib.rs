@@ -91,10 +91,10 @@ mod http;
 mod pool;
 mod wire;
 
-pub use config::HttpPoolBuilder;
 pub use error::{BuildError, PeerError, ServeError, SetPeersError};
 pub use http::client::HttpPeer;
 pub use http::service::{Handler, PeerRequest, PeerResponse, PeerService, Refusal};
+pub use pool::builder::HttpPoolBuilder;
 pub use pool::url::UrlError;
 pub use pool::{HttpPool, Owner};
 pub use wire::message::{Answer, AnswerBody};

@@ -16,8 +16,7 @@ use crate::Answer;
 use crate::config::Config;
 use crate::wire::message::AnswerBody;
 use crate::wire::outcome::{OUTCOME, Outcome, TIME_LEFT};
-use crate::wire::path;
-use crate::wire::path::PathError;
+use crate::wire::path::{self, PathError};
 
 /// What answers the requests of peers: a cache, usually.
 ///

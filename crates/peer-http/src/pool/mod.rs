@@ -1,5 +1,6 @@
 //! The peers, and who of them owns a key.
 
+pub(crate) mod builder;
 pub(crate) mod url;
 
 use std::collections::HashMap;
@@ -8,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use carrotcache_consistenthash::Ring;
 
-use crate::SetPeersError;
-use crate::config::{Config, HttpPoolBuilder};
+use crate::config::Config;
+use crate::error::SetPeersError;
 use crate::http::client::HttpPeer;
 use url::BaseUrl;
 
@@ -65,14 +66,6 @@ pub enum Owner {
 }
 
 impl HttpPool {
-    /// Returns a builder for the pool of the node that its peers reach at `base_url`.
-    ///
-    /// The URL is `http://host[:port]`, to the letter as all nodes write it in their lists: it is
-    /// this node's label on the ring.
-    pub fn builder(base_url: impl Into<String>) -> HttpPoolBuilder {
-        HttpPoolBuilder::new(base_url.into())
-    }
-
     /// Returns a pool without peers. `ring` has no nodes.
     pub(crate) fn new(own: BaseUrl, config: Config, ring: Ring) -> Self {
         let peers = RwLock::new(Peers { ring, owners: Vec::new() });

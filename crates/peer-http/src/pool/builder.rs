@@ -1,0 +1,194 @@
+//! What a pool is told before it is built.
+
+use std::time::Duration;
+
+use carrotcache_consistenthash::Scheme;
+
+use super::HttpPool;
+use super::url::BaseUrl;
+use crate::config::Config;
+use crate::error::BuildError;
+
+/// Says what an [`HttpPool`] is like before it is built; from [`HttpPool::builder`].
+///
+/// Every bound has a default that suits a ring of a few hundred nodes in one data centre. Three
+/// settings belong to the ring and not to a node, and must be the same on all of them: the
+/// [base path](Self::base_path), the [scheme](Self::ring_scheme) and the
+/// [points](Self::ring_points).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use carrotcache_peer_http::HttpPool;
+///
+/// let pool = HttpPool::builder("http://10.0.0.1:8001")
+///     .base_path("/internal/cache/")
+///     .attempt_timeout(Duration::from_millis(500))
+///     .max_answer_bytes(8 << 20)
+///     .build()?;
+/// # Ok::<(), carrotcache_peer_http::BuildError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct HttpPoolBuilder {
+    /// Taken apart in [`build`](Self::build), so that a fault in it is an error there.
+    base_url: String,
+    config: Config,
+}
+
+impl HttpPool {
+    /// Returns a builder for the pool of the node that its peers reach at `base_url`.
+    ///
+    /// The URL is `http://host[:port]`, to the letter as all nodes write it in their lists: it is
+    /// this node's label on the ring.
+    pub fn builder(base_url: impl Into<String>) -> HttpPoolBuilder {
+        HttpPoolBuilder::new(base_url.into())
+    }
+}
+
+impl HttpPoolBuilder {
+    /// Returns the builder with every default.
+    pub(crate) fn new(base_url: String) -> Self {
+        Self { base_url, config: Config::default() }
+    }
+
+    /// Sets the path below which peers ask for values; `/_groupcache/` unless set.
+    ///
+    /// All nodes of a ring must agree on it. It starts and ends with a `/`.
+    pub fn base_path(mut self, base_path: impl Into<String>) -> Self {
+        self.config.base_path = base_path.into();
+        self
+    }
+
+    /// Sets how the ring places keys; as Go's groupcache does unless set.
+    ///
+    /// All nodes of a ring must agree on it.
+    pub fn ring_scheme(mut self, scheme: Scheme) -> Self {
+        self.config.ring = self.config.ring.scheme(scheme);
+        self
+    }
+
+    /// Sets the points of each node on the ring; the scheme's own number unless set.
+    ///
+    /// All nodes of a ring must agree on it.
+    pub fn ring_points(mut self, points: u32) -> Self {
+        self.config.ring = self.config.ring.points_per_node(points);
+        self
+    }
+
+    /// Sets the longest time that a new connection to a peer may take; 1 s unless set.
+    ///
+    /// A machine that is gone answers nothing at all, and this is how long it takes to notice.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets the longest time that one get from a peer may take in all; 5 s unless set.
+    ///
+    /// A caller with less time left gives that to [`HttpPeer::get`](crate::HttpPeer::get).
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.config.attempt_timeout = timeout;
+        self
+    }
+
+    /// Sets how long an unused connection is kept before a new one is preferred; 25 s unless set.
+    ///
+    /// It is best below the [`header_read_timeout`](Self::header_read_timeout) of the peers, after
+    /// which they close a connection that brings no request.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.config.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets the largest number of connections to one peer, and so of gets from it that are under
+    /// way at one moment; 128 unless set. Further gets wait, within their time.
+    ///
+    /// It bounds what a slow peer can hold here in sockets and memory.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.config.max_connections = connections;
+        self
+    }
+
+    /// Sets the largest number of unused connections kept to one peer; 128 unless set.
+    ///
+    /// Fewer save descriptors on a large ring, more save connecting again after a burst. (Go's
+    /// default of 2 a host makes a busy groupcache open a connection for most gets.)
+    pub fn max_idle_connections(mut self, connections: usize) -> Self {
+        self.config.max_idle_connections = connections;
+        self
+    }
+
+    /// Sets the largest answer that is accepted from a peer; 64 MiB unless set.
+    ///
+    /// It counts the message, which is a few bytes longer than its value. A larger answer is not
+    /// read to its end: the get ends in [`PeerError::TooLarge`](crate::PeerError::TooLarge).
+    pub fn max_answer_bytes(mut self, bytes: u64) -> Self {
+        self.config.max_answer_bytes = bytes;
+        self
+    }
+
+    /// Sets the longest key that is asked for or answered, in bytes; 1 KiB unless set.
+    ///
+    /// The head of a request may be as long as the longest names need, and 16 KiB more.
+    pub fn max_key_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_key_bytes = bytes;
+        self
+    }
+
+    /// Sets the longest group name that is asked for or answered, in bytes; 64 unless set.
+    pub fn max_group_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_group_bytes = bytes;
+        self
+    }
+
+    /// Sets the longest time that a peer is believed to wait for its answer; 60 s unless set.
+    ///
+    /// A peer that claims more gets a [`PeerRequest`](crate::PeerRequest) with this.
+    pub fn max_time_left(mut self, time: Duration) -> Self {
+        self.config.max_time_left = time;
+        self
+    }
+
+    /// Sets how long a peer may take to send the head of a request, counted from the end of the
+    /// one before; 30 s unless set. So it is also how long an unused connection is kept open.
+    pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
+        self.config.header_read_timeout = timeout;
+        self
+    }
+
+    /// Sets how long requests that are under way at the shutdown may take; 10 s unless set.
+    ///
+    /// What is not answered by then is cut, and
+    /// [`ServeError::DrainTimedOut`](crate::ServeError::DrainTimedOut) tells.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.config.drain_timeout = timeout;
+        self
+    }
+
+    /// Sets the largest number of connections that are served at one moment; 4096 unless set.
+    ///
+    /// Further ones wait in the queue of the operating system. Best below the process's limit of
+    /// open files, which is met with patience too, but hits everything else in the process.
+    pub fn max_accepted(mut self, connections: usize) -> Self {
+        self.config.max_accepted = connections;
+        self
+    }
+
+    /// Returns the pool, which owns all keys until it is told its peers.
+    ///
+    /// Times of more than a year are taken as a year.
+    ///
+    /// # Errors
+    ///
+    /// A [`BuildError`] if this node's base URL is none, the base path cannot be asked for, a bound
+    /// is zero, or the ring does not take its settings.
+    pub fn build(self) -> Result<HttpPool, BuildError> {
+        let Self { base_url, mut config } = self;
+        let url: BaseUrl = base_url.parse()?;
+        config.check()?;
+        config.bound_times();
+        let ring = config.ring.clone().build()?;
+        Ok(HttpPool::new(url, config, ring))
+    }
+}

@@ -1,0 +1,6 @@
+//! What travels between nodes, from the first byte to the last.
+
+mod generated;
+pub(crate) mod message;
+pub(crate) mod outcome;
+pub mod path;
