@@ -1,0 +1,103 @@
+//! The answering side of a transport.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::entry::Answer;
+use crate::error::PeerError;
+use crate::request::Request;
+
+/// Answers what peers ask: a cache, usually.
+///
+/// A transport calls it for each request that it receives. `handler_fn` makes one of an async
+/// function.
+///
+/// ```
+/// use carrotcache_peer::{Answer, Handler, PeerErrorKind, Reply, Request};
+///
+/// /// Knows the length of every key.
+/// struct Lengths;
+///
+/// impl Handler for Lengths {
+///     fn answer(&self, request: Request) -> Reply {
+///         match &*request.group {
+///             "lengths" => Reply::ready(Ok(Answer::new(request.key.len().to_string()))),
+///             _ => Reply::ready(Err(PeerErrorKind::NoSuchGroup.into())),
+///         }
+///     }
+/// }
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// Returns the answer to a request: at once if the value is at hand, else by a future.
+    ///
+    /// Called on the task that reads the requests of a connection, so it must not block. It must not
+    /// ask another peer either: a request crosses at most one hop, or two nodes that disagree about
+    /// an owner would wait for each other.
+    ///
+    /// The transport waits no longer than until [`Request::deadline`] and then drops the future. Work
+    /// that others need is best done in a task.
+    fn answer(&self, request: Request) -> Reply;
+}
+
+impl<H: Handler + ?Sized> Handler for Arc<H> {
+    fn answer(&self, request: Request) -> Reply {
+        (**self).answer(request)
+    }
+}
+
+/// What a handler returns: an answer, or a future of one.
+///
+/// It is itself a future, for whoever need not tell the two apart.
+///
+/// # Cancel safety
+///
+/// May be dropped at any time; what that means for the work behind it is the handler's to say.
+pub enum Reply {
+    /// The answer was at hand.
+    Ready(Result<Answer, PeerError>),
+    /// The answer takes a while.
+    Pending(Pin<Box<dyn Future<Output = Result<Answer, PeerError>> + Send>>),
+}
+
+impl Reply {
+    /// Returns a reply that is there at once.
+    #[must_use]
+    pub fn ready(answer: Result<Answer, PeerError>) -> Self {
+        Self::Ready(answer)
+    }
+
+    /// Returns a reply that `answer` brings.
+    #[must_use]
+    pub fn pending(
+        answer: impl Future<Output = Result<Answer, PeerError>> + Send + 'static,
+    ) -> Self {
+        Self::Pending(Box::pin(answer))
+    }
+}
+
+impl Future for Reply {
+    type Output = Result<Answer, PeerError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Self::Pending(answer) = &mut *self {
+            return answer.as_mut().poll(cx);
+        }
+        // Polled again after its answer, it waits for ever, which a future may do.
+        match std::mem::replace(&mut *self, Self::pending(std::future::pending())) {
+            Self::Ready(answer) => Poll::Ready(answer),
+            Self::Pending(_) => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready(answer) => f.debug_tuple("Ready").field(answer).finish(),
+            Self::Pending(_) => f.debug_tuple("Pending").finish_non_exhaustive(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What the two sides of a transport can rely on.
+
+mod seam;

@@ -1,0 +1,190 @@
+//! What the two sides of a transport can rely on.
+
+use std::error::Error as _;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use carrotcache_byteview::ByteView;
+use carrotcache_peer::{
+    Answer, Completion, Entry, Handler, Limits, Owner, Peer, PeerError, PeerErrorKind, Picker,
+    Reply, Request, ask, handler_fn, peer_fn,
+};
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A request that has a second left.
+fn request() -> Request {
+    Request::new("scores", "Tom", (Instant::now() + SECOND).into_std())
+}
+
+/// A completion, and where what it is told arrives.
+fn completion() -> (Completion, mpsc::Receiver<Result<Answer, PeerError>>) {
+    let (tell, told) = mpsc::channel();
+    (Completion::new(move |answer| drop(tell.send(answer))), told)
+}
+
+#[test]
+fn completion_is_told_once_even_if_it_is_dropped_by_a_panic() {
+    let (first, told) = completion();
+    first.tell(Ok(Answer::new("630")));
+    assert_eq!(told.recv().unwrap().unwrap().entry.value().unwrap(), "630");
+    assert!(told.recv().is_err(), "told twice");
+
+    let (second, told) = completion();
+    let panicked = std::thread::spawn(move || {
+        let _completion = second;
+        panic!("as asked");
+    });
+    assert!(panicked.join().is_err());
+    assert_eq!(told.recv().unwrap().unwrap_err().kind, PeerErrorKind::Dropped);
+    assert!(told.recv().is_err(), "told twice");
+}
+
+#[test]
+fn an_entry_costs_a_word_more_than_its_bytes() {
+    assert_eq!(size_of::<Entry>(), size_of::<ByteView>() + size_of::<usize>());
+}
+
+#[test]
+fn a_compact_entry_keeps_nothing_larger_alive() {
+    let large = ByteView::from(vec![7; 1 << 20]);
+    let entry = Entry::new(large.slice(..3)).compact();
+    let kept = entry.value().unwrap().as_ptr();
+    assert!(!large.as_bytes().as_ptr_range().contains(&kept));
+    assert_eq!(Entry::absent().compact(), Entry::absent());
+}
+
+#[tokio::test]
+async fn error_names_the_first_peer_that_is_filled_in() {
+    let peer = peer_fn("red", |_| async { Err(PeerErrorKind::Overloaded.into()) });
+    let error = ask(&peer, request()).await.unwrap_err();
+    assert_eq!(error.to_string(), "peer red is overloaded");
+    assert_eq!(error.at("green").to_string(), "peer red is overloaded");
+    assert_eq!(
+        PeerError::new(PeerErrorKind::TimedOut).to_string(),
+        "the peer did not answer in time"
+    );
+}
+
+#[test]
+fn only_the_owners_own_answer_is_a_verdict() {
+    use PeerErrorKind::*;
+    for kind in [
+        NoSuchGroup,
+        Overloaded,
+        TimedOut,
+        BadRequest,
+        Unreachable,
+        Truncated,
+        TooLarge,
+        Malformed,
+        Foreign,
+        Dropped,
+        Runtime,
+    ] {
+        assert!(!PeerError::new(kind).is_verdict(), "{kind:?}");
+    }
+    assert!(PeerError::new(LoadFailed).is_verdict());
+}
+
+#[test]
+fn causes_are_one_line_from_the_outside_in() {
+    let disk = PeerError::new(PeerErrorKind::LoadFailed).with_source("no disk");
+    let error = PeerError::new(PeerErrorKind::Malformed).with_source(disk);
+    assert_eq!(error.causes(), "the peer failed to load the key: no disk");
+    assert!(error.source().unwrap().source().is_some());
+    assert_eq!(PeerError::new(PeerErrorKind::Truncated).causes(), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn async_peer_is_dropped_at_the_deadline() {
+    let peer = peer_fn("slow", |_| std::future::pending());
+    let started = Instant::now();
+    let error = ask(&peer, request()).await.unwrap_err();
+    assert_eq!(error.kind, PeerErrorKind::TimedOut);
+    assert_eq!(started.elapsed(), SECOND);
+}
+
+#[tokio::test]
+async fn async_peer_that_panics_leaves_nobody_waiting() {
+    async fn panics(_: Request) -> Result<Answer, PeerError> {
+        panic!("as asked");
+    }
+    let error = ask(&peer_fn("broken", panics), request()).await.unwrap_err();
+    assert_eq!(error.kind, PeerErrorKind::Dropped);
+}
+
+#[test]
+fn async_peer_outside_of_a_runtime_says_so() {
+    let peer = peer_fn("here", |_| async { Ok(Answer::new("630")) });
+    let (completion, told) = completion();
+    let deadline = std::time::Instant::now() + SECOND;
+    peer.ask(Request::new("scores", "Tom", deadline), completion);
+    let error = told.recv().unwrap().unwrap_err();
+    assert_eq!(error.kind, PeerErrorKind::Runtime);
+    assert_eq!(error.causes(), "no tokio runtime is running here");
+}
+
+#[tokio::test]
+async fn peer_is_asked_although_nobody_waits_any_more() {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let tell = std::sync::Mutex::new(Some(tell));
+    let peer = peer_fn("here", move |request: Request| {
+        let tell = tell.lock().unwrap().take().unwrap();
+        async move {
+            tell.send(request.key).unwrap();
+            Ok(Answer::absent())
+        }
+    });
+    let mut asked = Box::pin(ask(&peer, request()));
+    assert!(futures_poll(&mut asked).is_pending());
+    drop(asked);
+    assert_eq!(&*told.await.unwrap(), "Tom");
+}
+
+fn futures_poll<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
+    std::pin::Pin::new(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
+
+#[tokio::test]
+async fn reply_is_there_at_once_or_later_and_a_future_either_way() {
+    struct Both;
+    impl Handler for Both {
+        fn answer(&self, request: Request) -> Reply {
+            match &*request.key {
+                "now" => Reply::ready(Ok(Answer::new("now"))),
+                _ => Reply::pending(async { Ok(Answer::new("later")) }),
+            }
+        }
+    }
+    let both: Arc<dyn Handler> = Arc::new(Both);
+    let deadline = std::time::Instant::now() + SECOND;
+    let at_once = both.answer(Request::new("g", "now", deadline));
+    assert!(matches!(at_once, Reply::Ready(Ok(_))));
+    assert_eq!(at_once.await.unwrap(), Answer::new("now"));
+    assert_eq!(both.answer(request()).await.unwrap(), Answer::new("later"));
+}
+
+#[tokio::test]
+async fn an_async_function_is_a_handler() {
+    let handler =
+        handler_fn(|request: Request| async move { Ok(Answer::new(request.key.to_string())) });
+    assert_eq!(handler.answer(request()).await.unwrap(), Answer::new("Tom"));
+}
+
+#[test]
+fn a_picker_need_not_know_an_order_nor_bounds() {
+    struct Alone;
+    impl Picker for Alone {
+        fn owner(&self, _: &str) -> Owner {
+            Owner::Local
+        }
+        fn peers(&self) -> Vec<Arc<dyn Peer>> {
+            Vec::new()
+        }
+    }
+    let alone: &dyn Picker = &Alone;
+    assert!(alone.next("Tom", "red").is_none());
+    assert_eq!(alone.limits(), Limits::new(usize::MAX, usize::MAX));
+}
