@@ -1,7 +1,8 @@
 //! Three nodes in one process, linked by channels in place of a network.
 //!
-//! A transport has three parts: who owns a key ([`PeerPicker`]), how an owner is asked
-//! ([`PeerClient`]), and on the owner's side a loop that hands what arrives to [`Node::answer`].
+//! A transport has three parts: who owns a key ([`Picker`]), how an owner is asked (a [`Peer`], here
+//! made of an async function), and on the owner's side a loop that hands what arrives to
+//! [`Node::answer`].
 //!
 //! ```text
 //! cargo run --example custom_transport
@@ -11,7 +12,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use carrotcache::consistenthash::Ring;
-use carrotcache::{Group, Node, Owner, PeerAnswer, PeerClient, PeerError, PeerPicker, PeerRequest};
+use carrotcache::peer::peer_fn;
+use carrotcache::{Answer, Group, Node, Owner, Peer, PeerError, PeerErrorKind, Picker, Request};
 use tokio::sync::{mpsc, oneshot};
 
 const NAMES: [&str; 3] = ["red", "green", "blue"];
@@ -53,62 +55,50 @@ fn upper_case(node: &Node, name: &'static str) -> anyhow::Result<Group> {
     Ok(node.group("upper-case").loader(load).build()?)
 }
 
-/// What travels to an owner: the request, and where to send the answer.
-struct Call {
-    request: PeerRequest,
-    answer: oneshot::Sender<Result<PeerAnswer, PeerError>>,
-}
-
 /// One node's links to all: the ring says who owns a key, the lines lead there.
 struct Links {
     own: usize,
     ring: Ring,
-    lines: Vec<Line>,
+    lines: Vec<Arc<dyn Peer>>,
 }
 
-impl PeerPicker for Links {
-    type Client = Line;
-
-    fn pick(&self, key: &str) -> Owner<Line> {
+impl Picker for Links {
+    fn owner(&self, key: &str) -> Owner {
         match self.ring.get_index(key) {
-            Some(owner) if owner != self.own => Owner::Remote(self.lines[owner].clone()),
+            Some(owner) if owner != self.own => Owner::Remote(Arc::clone(&self.lines[owner])),
             _ => Owner::Local,
         }
     }
-}
 
-/// A way to ask one node.
-#[derive(Clone)]
-struct Line {
-    name: Arc<str>,
-    calls: mpsc::Sender<Call>,
-}
-
-fn line_to(name: &str) -> (Line, mpsc::Receiver<Call>) {
-    let (calls, inbox) = mpsc::channel(64);
-    (Line { name: name.into(), calls }, inbox)
-}
-
-impl PeerClient for Line {
-    fn label(&self) -> &str {
-        &self.name
+    fn peers(&self) -> Vec<Arc<dyn Peer>> {
+        let others = self.lines.iter().enumerate().filter(|(node, _)| *node != self.own);
+        others.map(|(_, line)| Arc::clone(line)).collect()
     }
+}
 
-    async fn get(&self, request: PeerRequest) -> Result<PeerAnswer, PeerError> {
-        let (answer, answered) = oneshot::channel();
-        let gone = |()| PeerError::Unreachable { source: "the node is gone".into() };
-        self.calls.send(Call { request, answer }).await.map_err(|_| gone(()))?;
-        answered.await.map_err(|_| gone(()))?
-    }
+/// What travels to an owner: the request, and where to send the answer.
+type Call = (Request, oneshot::Sender<Result<Answer, PeerError>>);
+
+/// Returns a way to ask the node `name`, and where what it is asked arrives.
+fn line_to(name: &str) -> (Arc<dyn Peer>, mpsc::Receiver<Call>) {
+    let (calls, inbox) = mpsc::channel::<Call>(64);
+    let line = peer_fn(name, move |request| {
+        let calls = calls.clone();
+        async move {
+            let gone = || PeerError::new(PeerErrorKind::Unreachable);
+            let (answer, answered) = oneshot::channel();
+            calls.send((request, answer)).await.map_err(|_| gone())?;
+            answered.await.map_err(|_| gone())?
+        }
+    });
+    (Arc::new(line), inbox)
 }
 
 /// The owner's side: each call in a task of its own, so that a slow load holds up no other.
 async fn serve(node: Node, mut inbox: mpsc::Receiver<Call>) {
-    while let Some(Call { request, answer }) = inbox.recv().await {
-        let node = node.clone();
-        tokio::spawn(async move {
-            // Fails when the asker has left; the value is cached all the same.
-            let _ = answer.send(node.answer(request).await);
-        });
+    while let Some((request, answer)) = inbox.recv().await {
+        let reply = node.answer(request);
+        // Sending fails when the asker has left; the value is cached all the same.
+        tokio::spawn(async move { answer.send(reply.await) });
     }
 }

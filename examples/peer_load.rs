@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::ensure;
-use carrotcache::peer_http::Owner;
-use carrotcache::{Group, HttpPool, Node};
+use carrotcache::{Group, HttpPool, Node, Owner};
 use clap::Parser;
 use tokio::task::JoinSet;
 

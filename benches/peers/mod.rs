@@ -3,11 +3,12 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
+use carrotcache::peer::{Answer, Handler, Owner, Peer, Reply, Request, ask};
 use carrotcache::{Group, HttpPool, Mirroring, Node};
-use carrotcache_peer_http::{Answer, Handler, HttpPeer, Owner, PeerRequest, Refusal};
 use groupcache::moka::future::Cache;
 use groupcache::{Groupcache, ValueLoader};
 use tokio::net::TcpListener;
@@ -86,7 +87,7 @@ pub(crate) struct Asker {
 #[derive(Clone)]
 enum Client {
     Carrotcache(Group),
-    PeerHttp(HttpPeer),
+    PeerHttp(Arc<dyn Peer>),
     Groupcache(Groupcache<String>),
 }
 
@@ -165,7 +166,11 @@ impl Client {
     async fn get(&self, key: &str) -> Result<usize> {
         Ok(match self {
             Self::Carrotcache(group) => group.get(key).await?.len(),
-            Self::PeerHttp(peer) => peer.get("bench", key, None).await?.value.len(),
+            Self::PeerHttp(peer) => {
+                let deadline = Instant::now() + Duration::from_secs(5);
+                let answer = ask(&**peer, Request::new("bench", key, deadline)).await?;
+                answer.entry.value().map_or(0, |value| value.len())
+            }
             Self::Groupcache(cache) => cache.get(key).await?.len(),
         })
     }
@@ -210,7 +215,7 @@ struct AtHand {
 }
 
 impl Handler for AtHand {
-    async fn get(&self, _: PeerRequest) -> Result<Answer, Refusal> {
-        Ok(self.answer.clone())
+    fn answer(&self, _: Request) -> Reply {
+        Reply::ready(Ok(self.answer.clone()))
     }
 }

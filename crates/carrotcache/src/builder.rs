@@ -1,12 +1,13 @@
 //! How a group is made.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::BuildGroupError;
-use crate::group::Group;
+use crate::group::{Group, Mirroring, Options};
 use crate::loader::{ErasedLoader, Loader};
-use crate::mirror::Mirroring;
-use crate::node::Node;
+use crate::peers::Peers;
+use crate::registry::Registry;
 
 /// The longest name that a group may have, in bytes.
 pub const MAX_GROUP_NAME_BYTES: usize = 64;
@@ -15,8 +16,9 @@ pub const MAX_GROUP_NAME_BYTES: usize = 64;
 const DEFAULT_MAX_BYTES: u64 = 64 << 20;
 /// 1 KiB.
 const DEFAULT_MAX_KEY_BYTES: usize = 1 << 10;
+const DEFAULT_LOAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Builds a [`Group`]: [`Node::group`] starts one, [`build`](Self::build) ends it.
+/// Builds a [`Group`]: [`Node::group`](crate::Node::group) starts one, [`build`](Self::build) ends it.
 ///
 /// Only the loader is required.
 ///
@@ -42,29 +44,23 @@ const DEFAULT_MAX_KEY_BYTES: usize = 1 << 10;
 /// ```
 #[must_use = "a group is part of its node once `build` was called"]
 pub struct GroupBuilder {
-    node: Node,
+    registry: Registry,
+    peers: Arc<Peers>,
     name: String,
     loader: Option<Arc<dyn ErasedLoader>>,
     options: Options,
 }
 
-/// What can be set of a group beside its name and loader.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Options {
-    pub(crate) max_bytes: u64,
-    pub(crate) max_key_bytes: usize,
-    pub(crate) mirroring: Mirroring,
-}
-
 impl GroupBuilder {
     /// Starts a group with the defaults.
-    pub(crate) fn new(node: Node, name: String) -> Self {
+    pub(crate) fn new(registry: Registry, peers: Arc<Peers>, name: String) -> Self {
         let options = Options {
             max_bytes: DEFAULT_MAX_BYTES,
-            max_key_bytes: DEFAULT_MAX_KEY_BYTES,
+            max_key_bytes: DEFAULT_MAX_KEY_BYTES.min(peers.picker.limits().max_key_bytes),
+            load_timeout: DEFAULT_LOAD_TIMEOUT,
             mirroring: Mirroring::default(),
         };
-        Self { node, name, loader: None, options }
+        Self { registry, peers, name, loader: None, options }
     }
 
     /// Sets the function that fetches a value on a miss.
@@ -83,12 +79,20 @@ impl GroupBuilder {
         self
     }
 
-    /// Bounds the length of a key, in bytes; 1 KiB unless set.
-    ///
-    /// A transport may have a bound of its own, beyond which keys are loaded where they are asked
-    /// for.
+    /// Bounds the length of a key, in bytes; 1 KiB unless set, or less if the node's transport
+    /// carries less.
     pub fn max_key_bytes(mut self, max_key_bytes: usize) -> Self {
         self.options.max_key_bytes = max_key_bytes;
+        self
+    }
+
+    /// Bounds how long a call of the loader may take; 30 seconds unless set.
+    ///
+    /// Then the loader's future is dropped, everyone who waits gets
+    /// [`GetError::TimedOut`](crate::GetError::TimedOut), and the next get of the key tries again. So
+    /// no flight lives for ever, whatever the loader waits for.
+    pub fn load_timeout(mut self, timeout: Duration) -> Self {
+        self.options.load_timeout = timeout;
         self
     }
 
@@ -102,19 +106,26 @@ impl GroupBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if the name is empty, too long or taken, or if no loader was given.
+    /// Fails if the name is empty, too long or taken, if the node's transport carries no keys as long
+    /// as the group allows, or if no loader was given.
     pub fn build(self) -> Result<Group, BuildGroupError> {
-        let Self { node, name, loader, options } = self;
+        let Self { registry, peers, name, loader, options } = self;
         if name.is_empty() {
             return Err(BuildGroupError::EmptyName);
         }
-        if name.len() > MAX_GROUP_NAME_BYTES {
-            return Err(BuildGroupError::NameTooLong { name, max: MAX_GROUP_NAME_BYTES });
+        let limits = peers.picker.limits();
+        let max = MAX_GROUP_NAME_BYTES.min(limits.max_group_bytes);
+        if name.len() > max {
+            return Err(BuildGroupError::NameTooLong { name, max });
+        }
+        let (max_key_bytes, max) = (options.max_key_bytes, limits.max_key_bytes);
+        if max_key_bytes > max {
+            return Err(BuildGroupError::KeysTooLong { name, max_key_bytes, max });
         }
         let Some(loader) = loader else {
             return Err(BuildGroupError::NoLoader { name });
         };
-        node.adopt(Group::new(name, loader, options, node.peers().clone()))
+        registry.add(Group::new(name, loader, options, peers))
     }
 }
 

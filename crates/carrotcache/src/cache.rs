@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use carrotcache_byteview::ByteView;
 use carrotcache_lru::sync::{Budget, Cache};
 use carrotcache_lru::{TryInsertError, Weigher};
+use carrotcache_peer::Entry;
 
 use crate::stats::CacheStats;
 
@@ -24,7 +24,7 @@ pub const ENTRY_OVERHEAD_BYTES: u64 = 144;
 /// Hot is the victim once it holds more than main's bytes divided by this.
 const HOT_SHARE: u64 = 8;
 
-type Entries = Cache<Arc<str>, ByteView, Charge>;
+type Entries = Cache<Arc<str>, Entry, Charge>;
 
 /// Which of the two caches keeps a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,13 +71,13 @@ impl GroupCache {
     }
 
     /// Looks a key up on behalf of a caller, which counts.
-    pub(crate) fn get(&self, key: &str) -> Option<ByteView> {
+    pub(crate) fn get(&self, key: &str) -> Option<Entry> {
         let hash = self.main.hash(key);
         self.main.get_hashed(hash, key).or_else(|| self.hot.get_hashed(hash, key))
     }
 
     /// Looks a key up again from within a flight; the caller's own look has been counted already.
-    pub(crate) fn get_again(&self, key: &str) -> Option<ByteView> {
+    pub(crate) fn get_again(&self, key: &str) -> Option<Entry> {
         let hash = self.main.hash(key);
         self.main.peek_hashed(hash, key).or_else(|| self.hot.peek_hashed(hash, key))
     }
@@ -87,7 +87,7 @@ impl GroupCache {
     /// What is kept is a copy that owns just its bytes: a loader may hand over a slice of something
     /// large, and the cache must not keep all of that alive. A value that cannot fit comes back as
     /// is.
-    pub(crate) fn store(&self, place: Place, key: Arc<str>, value: ByteView) -> ByteView {
+    pub(crate) fn store(&self, place: Place, key: Arc<str>, value: Entry) -> Entry {
         if Charge.weight(&key, &value) > self.budget.max() {
             self.oversized.fetch_add(1, Ordering::Relaxed);
             return value;
@@ -100,7 +100,7 @@ impl GroupCache {
         value
     }
 
-    fn insert_in_main(&self, key: Arc<str>, value: ByteView) {
+    fn insert_in_main(&self, key: Arc<str>, value: Entry) {
         // The key was another's until the ring changed. One copy of it is enough.
         if let Some(copy) = self.hot.remove(&*key) {
             self.left_hot(&key, &copy);
@@ -108,7 +108,7 @@ impl GroupCache {
         self.insert(&self.main, key, value);
     }
 
-    fn insert_in_hot(&self, key: Arc<str>, value: ByteView) {
+    fn insert_in_hot(&self, key: Arc<str>, value: Entry) {
         // Counted first: once it is in, another thread may evict it and count it out.
         self.hot_bytes.fetch_add(Charge.weight(&key, &value), Ordering::Relaxed);
         match self.insert(&self.hot, Arc::clone(&key), value.clone()) {
@@ -119,7 +119,7 @@ impl GroupCache {
     }
 
     /// Inserts what is known to fit the bound, one eviction after the other until there is room.
-    fn insert(&self, cache: &Entries, mut key: Arc<str>, mut value: ByteView) -> Inserted {
+    fn insert(&self, cache: &Entries, mut key: Arc<str>, mut value: Entry) -> Inserted {
         loop {
             match cache.try_insert(key, value) {
                 Ok(None) => return Inserted::New,
@@ -159,7 +159,7 @@ impl GroupCache {
     }
 
     /// Counts an entry out of hot.
-    fn left_hot(&self, key: &Arc<str>, value: &ByteView) {
+    fn left_hot(&self, key: &Arc<str>, value: &Entry) {
         self.hot_bytes.fetch_sub(Charge.weight(key, value), Ordering::Relaxed);
     }
 
@@ -200,16 +200,17 @@ impl CacheStats {
 /// What became of an entry that was to be inserted.
 enum Inserted {
     New,
-    Replaced(ByteView),
+    Replaced(Entry),
     Not,
 }
 
 /// What an entry counts for in the budget.
 struct Charge;
 
-impl Weigher<Arc<str>, ByteView> for Charge {
-    fn weight(&self, key: &Arc<str>, value: &ByteView) -> u64 {
-        key.len() as u64 + value.len() as u64 + ENTRY_OVERHEAD_BYTES
+impl Weigher<Arc<str>, Entry> for Charge {
+    fn weight(&self, key: &Arc<str>, entry: &Entry) -> u64 {
+        let value_bytes = entry.value().map_or(0, |value| value.len());
+        key.len() as u64 + value_bytes as u64 + ENTRY_OVERHEAD_BYTES
     }
 }
 
@@ -228,7 +229,7 @@ mod tests {
                         // Few keys, in both caches: entries are replaced, evicted and taken over.
                         let key = Arc::from(format!("key-{}", (i * 7 + thread) % 150));
                         let place = if (i + thread) % 3 == 0 { Place::Main } else { Place::Hot };
-                        cache.store(place, key, ByteView::from(vec![7; i % 90]));
+                        cache.store(place, key, Entry::new(vec![7; i % 90]));
                     }
                 });
             }

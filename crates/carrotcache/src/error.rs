@@ -2,13 +2,10 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 
+use carrotcache_peer::{PeerError, PeerErrorKind};
 use thiserror::Error;
-
-use crate::peer::PeerError;
-
-/// An error of the user's, as a loader hands it over.
-pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Why [`Group::get`](crate::Group::get) has no value to return.
 ///
@@ -61,7 +58,20 @@ pub enum GetError {
         message: Arc<str>,
     },
 
-    /// The task that ran the load was dropped before its end: the runtime is shutting down.
+    /// The load took longer than the group allows, and was dropped. The key can be tried again at
+    /// once.
+    #[error("the load of `{key}` in group `{group}` was not done within {after:?}")]
+    TimedOut {
+        /// The group that was asked.
+        group: Arc<str>,
+        /// The key that was asked for.
+        key: Arc<str>,
+        /// How long was waited.
+        after: Duration,
+    },
+
+    /// The runtime on which the load ran was shut down, and so was the one that would have tried
+    /// again.
     #[error("the load of `{key}` was abandoned: its runtime is shutting down")]
     Abandoned {
         /// The key that was asked for.
@@ -72,8 +82,8 @@ pub enum GetError {
     /// ever.
     ///
     /// The call inside the loader gets this error; the load goes on, and may even end well. A
-    /// circle over several keys (the loader of `a` gets `b`, that of `b` gets `a`) crosses tasks
-    /// and is not seen.
+    /// circle over several keys (the loader of `a` gets `b`, that of `b` gets `a`) may cross tasks,
+    /// where it is not seen: it ends in [`TimedOut`](Self::TimedOut).
     #[error("the loader of group `{group}` asked for `{key}` while loading it")]
     Reentrant {
         /// The group that was asked.
@@ -82,9 +92,21 @@ pub enum GetError {
         key: Arc<str>,
     },
 
-    /// A miss needs a tokio runtime to run its load on, and the caller is not inside one.
-    #[error("a load needs a tokio runtime, and `get` was called outside of one")]
+    /// A load needs a tokio runtime to run on. The node is bound to none, and the caller is not inside
+    /// one.
+    #[error("a load needs a tokio runtime: the node has none, and `get` was called outside of one")]
     NoRuntime,
+
+    /// The tokio runtime that the node is bound to has no timer, which loads need.
+    #[error("the node's tokio runtime has no timer: build it with `enable_time` or `enable_all`")]
+    NoTimer,
+
+    /// The tokio runtime that the node is bound to lacks what asking a peer needs.
+    #[error("the node's tokio runtime cannot be used to ask peers")]
+    CannotAskPeers {
+        /// What it lacks.
+        source: PeerError,
+    },
 }
 
 impl GetError {
@@ -93,37 +115,29 @@ impl GetError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }
-
-    /// The same error, as it is told to a peer that asked for the key.
-    pub(crate) fn into_peer_error(self) -> PeerError {
-        match self {
-            Self::NotFound { .. } => PeerError::NotFound,
-            // The asker wraps this text as the source of an error of its own, so only the cause is
-            // sent.
-            Self::LoadFailed { source, .. } => PeerError::LoadFailed { message: chain(&*source) },
-            Self::LoadPanicked { .. } | Self::Reentrant { .. } => {
-                PeerError::LoadFailed { message: self.to_string() }
-            }
-            Self::EmptyKey | Self::KeyTooLong { .. } => {
-                PeerError::Invalid { reason: self.to_string() }
-            }
-            Self::Abandoned { .. } | Self::NoRuntime => {
-                PeerError::Overloaded { reason: self.to_string() }
-            }
-        }
-    }
 }
 
-/// An error and its causes in one line, for a peer that cannot walk them itself.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+/// The same error, as it is told to a peer that asked for the key.
+impl From<GetError> for PeerError {
+    fn from(error: GetError) -> Self {
+        let kind = match &error {
+            // The asker wraps it as the source of an error of its own, so only the cause is sent.
+            GetError::LoadFailed { source, .. } => {
+                return Self::new(PeerErrorKind::LoadFailed).with_source(Arc::clone(source));
+            }
+            // The owner has asked the database, and asking it again elsewhere would not be faster.
+            GetError::TimedOut { .. }
+            | GetError::LoadPanicked { .. }
+            | GetError::Reentrant { .. }
+            | GetError::NotFound { .. } => PeerErrorKind::LoadFailed,
+            GetError::EmptyKey | GetError::KeyTooLong { .. } => PeerErrorKind::BadRequest,
+            GetError::Abandoned { .. }
+            | GetError::NoRuntime
+            | GetError::NoTimer
+            | GetError::CannotAskPeers { .. } => PeerErrorKind::Overloaded,
+        };
+        Self::new(kind).with_source(error)
     }
-    text
 }
 
 /// Why [`GroupBuilder::build`](crate::GroupBuilder::build) made no group.
@@ -134,7 +148,8 @@ pub enum BuildGroupError {
     #[error("the name of a group is empty")]
     EmptyName,
 
-    /// The name is longer than [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES).
+    /// The name is longer than [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), or than the
+    /// node's transport carries.
     #[error("the group name `{name}` has {} bytes, {max} are allowed", name.len())]
     NameTooLong {
         /// The name as given.
@@ -148,6 +163,21 @@ pub enum BuildGroupError {
     NameTaken {
         /// The name as given.
         name: String,
+    },
+
+    /// The group allows longer keys than the node's transport carries, so that some could not be
+    /// asked for.
+    #[error(
+        "the group `{name}` allows keys of {max_key_bytes} bytes, the node's peers are asked for {max} at most: \
+         lower `GroupBuilder::max_key_bytes` or raise the pool's"
+    )]
+    KeysTooLong {
+        /// The name as given.
+        name: String,
+        /// What the group allows, in bytes.
+        max_key_bytes: usize,
+        /// What the transport carries, in bytes.
+        max: usize,
     },
 
     /// No loader was given, so a miss could not be answered.

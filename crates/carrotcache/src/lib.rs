@@ -72,37 +72,38 @@
 //! # Parts
 //!
 //! Each part is a crate that can be used by itself: [`byteview`], [`lru`], [`consistenthash`],
-//! [`singleflight`] and, with the default feature `http`, `peer_http`. Without that feature the
-//! facade needs no HTTP; a [`PeerPicker`] of your own links the nodes.
+//! [`singleflight`], [`peer`] and, with the default feature `http`, `peer_http`. Without that feature
+//! the facade needs no HTTP; a [`Picker`] of your own links the nodes, as [`peer`] shows.
 
 mod builder;
 mod cache;
 mod error;
-mod flights;
 mod group;
-#[cfg(feature = "http")]
-mod http;
 mod loader;
-mod mirror;
 mod node;
-mod peer;
+mod outages;
+mod peers;
+mod registry;
+mod runtime;
 mod stats;
 mod value;
 
 pub use builder::{GroupBuilder, MAX_GROUP_NAME_BYTES};
 pub use cache::ENTRY_OVERHEAD_BYTES;
-pub use error::{BoxError, BuildGroupError, GetError};
-pub use group::Group;
+pub use error::{BuildGroupError, GetError};
+pub use group::{Group, Mirroring};
 pub use loader::Loader;
-pub use mirror::Mirroring;
 pub use node::{Node, NodeBuilder};
-pub use peer::{Owner, PeerAnswer, PeerClient, PeerError, PeerPicker, PeerRequest};
 pub use stats::{CacheStats, Stats};
 pub use value::Value;
 
 pub use carrotcache_byteview::{self as byteview, ByteView};
 pub use carrotcache_consistenthash as consistenthash;
 pub use carrotcache_lru as lru;
+pub use carrotcache_peer::{
+    self as peer, Answer, BoxError, Entry, Handler, Owner, Peer, PeerError, PeerErrorKind, Picker,
+    Request,
+};
 #[cfg(feature = "http")]
 pub use carrotcache_peer_http::{self as peer_http, HttpPool};
 pub use carrotcache_singleflight as singleflight;

@@ -2,9 +2,9 @@
 
 use std::future::Future;
 
+use carrotcache_peer::BoxError;
 use futures_util::future::{BoxFuture, FutureExt};
 
-use crate::error::BoxError;
 use crate::value::Value;
 
 /// Fetches the value of a key from where it really lives.

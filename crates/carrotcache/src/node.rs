@@ -1,16 +1,16 @@
 //! This process's cache, with its groups.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::builder::GroupBuilder;
-use crate::error::BuildGroupError;
-use crate::group::Group;
-use crate::peer::{Alone, ErasedPicker, PeerAnswer, PeerError, PeerPicker, PeerRequest};
+use carrotcache_peer::{Handler, PeerErrorKind, Picker, Reply, Request};
+use tokio::runtime::Handle;
 
-/// How long an owner may take to answer before the value is loaded here, unless configured.
-const PEER_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::builder::GroupBuilder;
+use crate::group::Group;
+use crate::peers::Peers;
+use crate::registry::Registry;
+use crate::runtime::Runtime;
 
 /// One process's cache: groups by name, and the peers that they share.
 ///
@@ -29,21 +29,22 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(5);
 /// assert_eq!(scores.get("Tom").await?, "TOM");
 /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
+///
+/// # Its runtime
+///
+/// Loads and connections to peers live on one tokio runtime: the one that the
+/// [builder](NodeBuilder::runtime) was given, else the one that the node is built in, else the one of
+/// the first get that misses. Gets may come from any runtime, and from outside of all: they only
+/// wait. So a caller whose own runtime ends takes nothing along that others wait for.
+///
+/// The runtime must have its timer, and for peers over a network its I/O, switched on. It must run:
+/// a current-thread runtime that nobody drives answers nobody. Gets from other runtimes then fail
+/// with [`GetError::TimedOut`](crate::GetError::TimedOut), and the node moves to theirs; it also
+/// moves when its runtime is shut down.
 #[derive(Clone)]
 pub struct Node {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    groups: RwLock<BTreeMap<Arc<str>, Group>>,
-    peers: Peers,
-}
-
-/// The peers of a node, as its groups ask them.
-#[derive(Clone)]
-pub(crate) struct Peers {
-    pub(crate) picker: Arc<dyn ErasedPicker>,
-    pub(crate) timeout: Duration,
+    registry: Registry,
+    peers: Arc<Peers>,
 }
 
 impl Node {
@@ -53,68 +54,50 @@ impl Node {
         Self::builder().build()
     }
 
-    /// Returns a builder, for a node that has peers.
+    /// Returns a builder, for a node that has peers or a runtime of its own.
     #[must_use]
     pub fn builder() -> NodeBuilder {
-        NodeBuilder { peers: Peers { picker: Arc::new(Alone), timeout: PEER_TIMEOUT } }
+        NodeBuilder { peers: Peers::none(), runtime: None }
     }
 
     /// Starts a new group of this node. It is part of the node once it is built.
     pub fn group(&self, name: impl Into<String>) -> GroupBuilder {
-        GroupBuilder::new(self.clone(), name.into())
+        GroupBuilder::new(self.registry.clone(), Arc::clone(&self.peers), name.into())
     }
 
     /// Returns the group of that name, if the node has it. Costs one look-up in a map.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Group> {
-        self.groups_read().get(name).cloned()
+        self.registry.find(name)
     }
 
     /// Returns the groups of this node, in order of their names.
     #[must_use]
     pub fn groups(&self) -> Vec<Group> {
-        self.groups_read().values().cloned().collect()
+        self.registry.all()
     }
 
-    /// Answers a peer: from main, from hot, or by a load here. It never asks a further peer.
+    /// Answers a peer: at once from main or hot, else by a load here. It never asks a further peer.
     ///
-    /// This is what a transport's server calls for each request that it receives.
+    /// This is what a transport's server calls for each request that it receives, through
+    /// [`Handler`] or directly. The reply is a future; it may be dropped at any time, and a load that
+    /// it started goes on and is cached. It does not watch the request's deadline: who waits for the
+    /// reply does.
     ///
-    /// # Errors
-    ///
-    /// The verdict of this node's loader, or why the request cannot be answered here.
-    ///
-    /// # Cancel safety
-    ///
-    /// May be dropped at any time. A load that it started goes on, and is cached.
-    pub async fn answer(&self, request: PeerRequest) -> Result<PeerAnswer, PeerError> {
+    /// The error of the reply is the verdict of this node's loader, or why the request cannot be
+    /// answered here.
+    #[must_use = "a reply does nothing unless it is awaited"]
+    pub fn answer(&self, request: Request) -> Reply {
         match self.find(&request.group) {
-            Some(group) => group.answer(&request.key, request.time_left).await,
-            None => Err(PeerError::NoSuchGroup { group: request.group.to_string() }),
+            Some(group) => group.answer(request),
+            None => Reply::ready(Err(PeerErrorKind::NoSuchGroup.into())),
         }
     }
+}
 
-    pub(crate) fn peers(&self) -> &Peers {
-        &self.shared.peers
-    }
-
-    /// Adds a group, unless its name is taken.
-    pub(crate) fn adopt(&self, group: Group) -> Result<Group, BuildGroupError> {
-        let mut groups = self.groups_write();
-        if groups.contains_key(group.name()) {
-            return Err(BuildGroupError::NameTaken { name: group.name().to_owned() });
-        }
-        groups.insert(group.shared_name(), group.clone());
-        Ok(group)
-    }
-
-    // A panic cannot leave the map half changed, so a poisoned lock says nothing about it.
-    fn groups_read(&self) -> RwLockReadGuard<'_, BTreeMap<Arc<str>, Group>> {
-        self.shared.groups.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn groups_write(&self) -> RwLockWriteGuard<'_, BTreeMap<Arc<str>, Group>> {
-        self.shared.groups.write().unwrap_or_else(PoisonError::into_inner)
+impl Handler for Node {
+    fn answer(&self, request: Request) -> Reply {
+        Node::answer(self, request)
     }
 }
 
@@ -133,12 +116,13 @@ impl std::fmt::Debug for Node {
 /// Builds a [`Node`].
 pub struct NodeBuilder {
     peers: Peers,
+    runtime: Option<Handle>,
 }
 
 impl NodeBuilder {
     /// Sets the transport that knows the peers: an `HttpPool`, or one of your own.
     #[must_use]
-    pub fn peers(mut self, picker: impl PeerPicker) -> Self {
+    pub fn peers(mut self, picker: impl Picker) -> Self {
         self.peers.picker = Arc::new(picker);
         self
     }
@@ -146,19 +130,28 @@ impl NodeBuilder {
     /// Sets how long an owner may take to answer before the value is loaded here; 5 seconds unless
     /// set.
     ///
-    /// A transport may have shorter limits of its own. With peers, the runtime's timer must be on.
+    /// It is the deadline of each request, which travels with it, through the transport and to the
+    /// owner.
     #[must_use]
     pub fn peer_timeout(mut self, timeout: Duration) -> Self {
         self.peers.timeout = timeout;
         self
     }
 
+    /// Sets the tokio runtime on which loads run and connections to peers live; the one that
+    /// [`build`](Self::build) is called in unless set.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
     /// Returns the node.
     #[must_use]
     pub fn build(self) -> Node {
-        Node {
-            shared: Arc::new(Shared { groups: RwLock::new(BTreeMap::new()), peers: self.peers }),
-        }
+        let Self { mut peers, runtime } = self;
+        peers.runtime = Runtime::new(runtime.or_else(|| Handle::try_current().ok()));
+        Node { registry: Registry::default(), peers: Arc::new(peers) }
     }
 }
 

@@ -2,14 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::cache::GroupCache;
-
 /// Counts of a group since it was built, as [`Group::stats`](crate::Group::stats) found them.
 ///
-/// The names are groupcache's, in snake case. While nothing is under way, two sums tie them
-/// together:
+/// The names are groupcache's, in snake case. Each is counted where it is decided. While nothing is
+/// under way, two sums tie them together, whatever panics, times out or is shut down:
 ///
-/// - `gets` = `main.hits` + `hot.hits` + `loads`
+/// - `gets` = `main.hits` + `hot.hits` + `loads` + `looks_missed`
 /// - `loads_deduped` = `peer_loads` + `peer_errors` + `local_loads` + `local_load_errs`
 ///
 /// Counts are read one after the other while others go on, so sums may be off by what happened in
@@ -38,14 +36,16 @@ pub struct Stats {
     pub peer_loads: u64,
     /// Owners that could not be asked. Verdicts are not among them.
     pub peer_errors: u64,
-    /// Gets that missed: `gets` less the hits of the first look.
+    /// Gets that missed, and went on to a load.
     pub loads: u64,
+    /// Calls of [`get_cached`](crate::Group::get_cached) that found nothing.
+    pub looks_missed: u64,
     /// Flights that went beyond their second look: `loads` less all duplicates, and one more for
     /// each owner that could not be asked.
     pub loads_deduped: u64,
     /// Loader calls that came to an answer, be it a value or that there is none.
     pub local_loads: u64,
-    /// Loader calls that failed or panicked.
+    /// Loader calls that failed, panicked, or were dropped: at their time limit, or by a shutdown.
     pub local_load_errs: u64,
     /// Gets that came from peers.
     pub server_requests: u64,
@@ -84,6 +84,8 @@ pub struct CacheStats {
 pub(crate) struct Counters {
     /// Second looks, inside a flight, that found the value.
     pub(crate) late_hits: Counter,
+    pub(crate) loads: Counter,
+    pub(crate) looks_missed: Counter,
     pub(crate) peer_loads: Counter,
     pub(crate) peer_errors: Counter,
     pub(crate) loads_deduped: Counter,
@@ -109,24 +111,30 @@ impl Counter {
 }
 
 impl Counters {
-    /// Reads all counts, those of the caches among them.
-    pub(crate) fn snapshot(&self, cache: &GroupCache) -> Stats {
-        let (main, hot) = (cache.main_stats(), cache.hot_stats());
+    /// Reads all counts, beside those of the caches.
+    pub(crate) fn snapshot(
+        &self,
+        main: CacheStats,
+        hot: CacheStats,
+        bytes: u64,
+        oversized: u64,
+    ) -> Stats {
+        let (loads, looks_missed) = (self.loads.get(), self.looks_missed.get());
         Stats {
-            gets: main.gets,
+            gets: main.hits + hot.hits + loads + looks_missed,
             cache_hits: main.hits + hot.hits + self.late_hits.get(),
             peer_loads: self.peer_loads.get(),
             peer_errors: self.peer_errors.get(),
-            // Hot is asked last: what it does not have has to be loaded.
-            loads: hot.gets - hot.hits,
+            loads,
+            looks_missed,
             loads_deduped: self.loads_deduped.get(),
             local_loads: self.local_loads.get(),
             local_load_errs: self.local_load_errs.get(),
             server_requests: self.server_requests.get(),
             not_found: self.not_found.get(),
             mirrored: self.mirrored.get(),
-            oversized: cache.oversized(),
-            bytes: cache.bytes(),
+            oversized,
+            bytes,
             main,
             hot,
         }

@@ -1,6 +1,7 @@
 //! What a loader returns.
 
 use carrotcache_byteview::ByteView;
+use carrotcache_peer::Entry;
 
 /// A value as a loader hands it over.
 ///
@@ -29,6 +30,11 @@ impl Value {
     #[must_use]
     pub fn bytes(&self) -> &ByteView {
         &self.bytes
+    }
+
+    /// Returns the value as it flows on from here.
+    pub(crate) fn into_entry(self) -> Entry {
+        Entry::new(self.bytes)
     }
 
     /// Returns the bytes and drops the rest.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use carrotcache_consistenthash::{Ring, RingBuilder};
 
-use crate::error::BuildError;
+use crate::error::{BuildError, MAX_PATH_BYTES};
 use crate::wire::path;
 
 /// The settings, as client and server read them. The methods of the pool's builder say what
@@ -19,7 +19,6 @@ pub(crate) struct Config {
     pub(crate) max_group_bytes: usize,
     // The client.
     pub(crate) connect_timeout: Duration,
-    pub(crate) attempt_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) max_idle_connections: usize,
@@ -39,7 +38,6 @@ impl Config {
     pub(crate) fn bound_times(&mut self) {
         let times = [
             &mut self.connect_timeout,
-            &mut self.attempt_timeout,
             &mut self.idle_timeout,
             &mut self.max_time_left,
             &mut self.header_read_timeout,
@@ -57,22 +55,30 @@ impl Config {
         }
         let bounds = [
             ("connect_timeout", self.connect_timeout.is_zero()),
-            ("attempt_timeout", self.attempt_timeout.is_zero()),
             ("max_connections", self.max_connections == 0),
             ("max_key_bytes", self.max_key_bytes == 0),
             ("max_group_bytes", self.max_group_bytes == 0),
             ("header_read_timeout", self.header_read_timeout.is_zero()),
             ("max_accepted", self.max_accepted == 0),
         ];
-        match bounds.into_iter().find(|(_, is_zero)| *is_zero) {
-            Some((setting, _)) => Err(BuildError::Zero { setting }),
-            None => Ok(()),
+        if let Some((setting, _)) = bounds.into_iter().find(|(_, is_zero)| *is_zero) {
+            return Err(BuildError::Zero { setting });
         }
+        let Self { max_group_bytes, max_key_bytes, .. } = *self;
+        let path_bytes = self.base_path.len().saturating_add(self.max_names_bytes());
+        if path_bytes > MAX_PATH_BYTES {
+            return Err(BuildError::NamesTooLong { max_group_bytes, max_key_bytes });
+        }
+        Ok(())
     }
 
-    /// Returns why a group or a key is not taken, if it is not.
-    ///
-    /// Both sides ask this, so that a node never sends what its peers refuse.
+    /// Returns how many bytes the longest group and key take in a path: a byte may become three, and
+    /// a slash stands between the two.
+    pub(crate) fn max_names_bytes(&self) -> usize {
+        self.max_key_bytes.saturating_add(self.max_group_bytes).saturating_mul(3).saturating_add(1)
+    }
+
+    /// Returns why a group or a key that came from the network is not taken, if it is not.
     pub(crate) fn refuse(&self, group: &str, key: &str) -> Option<String> {
         let (group_bytes, key_bytes) = (group.len(), key.len());
         if group.is_empty() {
@@ -95,7 +101,6 @@ impl Default for Config {
             base_path: "/_groupcache/".to_owned(),
             ring: Ring::builder(),
             connect_timeout: Duration::from_secs(1),
-            attempt_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(25),
             max_connections: 128,
             max_idle_connections: 128,

@@ -1,36 +1,35 @@
 //! A pool of HTTP peers on a consistent-hash ring: the wire of groupcache, client and server.
 //!
 //! Each node of a cache has an [`HttpPool`]. It says by a ring who owns a key
-//! ([`owner`](HttpPool::owner)), asks owners elsewhere for values ([`HttpPeer::get`]), and answers
-//! those who ask this node ([`HttpPool::serve`], or [`HttpPool::service`] inside another server).
-//! What answers is a [`Handler`]; this crate knows nothing of caches.
+//! ([`owner`](HttpPool::owner)), asks owners elsewhere for values ([`peer::Peer`]), and answers those
+//! who ask this node ([`HttpPool::serve`], or [`HttpPool::service`] inside another server). What
+//! answers is a [`peer::Handler`]; this crate knows nothing of caches.
 //!
 //! ```
-//! use carrotcache_peer_http::{Answer, Handler, HttpPool, Owner, PeerRequest, Refusal};
+//! use std::time::{Duration, Instant};
+//!
+//! use carrotcache_peer_http::HttpPool;
+//! use carrotcache_peer_http::peer::{Answer, Owner, Request, ask, handler_fn};
 //! use tokio::net::TcpListener;
 //!
-//! /// Knows the length of every key.
-//! struct Lengths;
-//!
-//! impl Handler for Lengths {
-//!     async fn get(&self, request: PeerRequest) -> Result<Answer, Refusal> {
-//!         Ok(Answer::new(request.key.len().to_string()))
-//!     }
-//! }
-//!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
-//! // One node serves, ...
+//! // One node serves: it knows the length of every key. ...
 //! let listener = TcpListener::bind("127.0.0.1:0").await?;
 //! let there = format!("http://{}", listener.local_addr()?);
 //! let owner = HttpPool::builder(&there).build()?;
-//! tokio::spawn(owner.serve(listener, Lengths, std::future::pending()));
+//! let lengths = handler_fn(|request: Request| async move {
+//!     Ok(Answer::new(request.key.len().to_string()))
+//! });
+//! tokio::spawn(owner.serve(listener, lengths, std::future::pending()));
 //!
 //! // ... another has it as a peer, and asks it for what it owns.
 //! let here = "http://127.0.0.1:1";
 //! let pool = HttpPool::builder(here).build()?;
 //! pool.set_peers([here, &there])?;
 //! if let Owner::Remote(peer) = pool.owner("Tom") {
-//!     assert_eq!(peer.get("lengths", "Tom", None).await?.value, "3");
+//!     let deadline = Instant::now() + Duration::from_secs(1);
+//!     let answer = ask(&*peer, Request::new("lengths", "Tom", deadline)).await?;
+//!     assert_eq!(answer.entry.value().unwrap(), "3");
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
@@ -43,13 +42,13 @@
 //!
 //! | how it ended | status | `carrotcache-outcome` | at the asking node |
 //! |---|---|---|---|
-//! | a value | 200 | | [`Answer`] |
-//! | no such key | 404 | `not-found` | [`PeerError::NotFound`], a verdict |
-//! | the loader failed | 500 | `load-failed` | [`PeerError::LoadFailed`], a verdict |
-//! | no such group | 404 | `no-such-group` | [`PeerError::NoSuchGroup`] |
-//! | too much to do | 503 | `overloaded` | [`PeerError::Overloaded`] |
-//! | not in time | 504 | `timed-out` | [`PeerError::TimedOut`] |
-//! | malformed request | 400 | `invalid` | [`PeerError::BadRequest`] |
+//! | a value | 200 | | an [`Answer`](peer::Answer) |
+//! | no such key | 404 | `not-found` | an answer without a value |
+//! | the loader failed | 500 | `load-failed` | [`LoadFailed`](peer::PeerErrorKind::LoadFailed), a verdict |
+//! | no such group | 404 | `no-such-group` | [`NoSuchGroup`](peer::PeerErrorKind::NoSuchGroup) |
+//! | too much to do | 503 | `overloaded` | [`Overloaded`](peer::PeerErrorKind::Overloaded) |
+//! | not in time | 504 | `timed-out` | [`TimedOut`](peer::PeerErrorKind::TimedOut) |
+//! | malformed request | 400 | `invalid` | [`BadRequest`](peer::PeerErrorKind::BadRequest) |
 //!
 //! Everything but a value comes with one line of text. The request header `carrotcache-time-left`
 //! tells the owner how many milliseconds the asking node still waits.
@@ -60,8 +59,9 @@
 //! are the same to the byte, but for two things that Go understands too. A space in a name is sent
 //! as `%20`, since Go's server does not read a `+` as one, and the headers above are ignored by it.
 //!
-//! Go sends no `carrotcache-outcome`; its 404 means no such group, and its 500 that the getter
-//! failed. A Go node takes any status but 200 as a reason to load locally, a `not-found` included.
+//! Go sends no `carrotcache-outcome`; its 404 means no such group, and its 500 says no more than that
+//! it failed. Neither is a verdict, so that the value is loaded where it was asked for, as a Go node
+//! does for any status but 200.
 //!
 //! # What is believed
 //!
@@ -91,14 +91,15 @@ mod http;
 mod pool;
 mod wire;
 
-pub use error::{BuildError, PeerError, ServeError, SetPeersError};
-pub use http::client::HttpPeer;
-pub use http::service::{Handler, PeerRequest, PeerResponse, PeerService, Refusal};
+pub use error::{BuildError, ServeError, SetPeersError};
+pub use http::service::{PeerResponse, PeerService};
+pub use pool::HttpPool;
 pub use pool::builder::HttpPoolBuilder;
 pub use pool::url::UrlError;
-pub use pool::{HttpPool, Owner};
-pub use wire::message::{Answer, AnswerBody};
+pub use wire::message::AnswerBody;
 pub use wire::path;
+
+pub use carrotcache_peer as peer;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

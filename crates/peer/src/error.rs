@@ -48,6 +48,10 @@ pub enum PeerErrorKind {
     /// ask the database twice.
     #[error("failed to load the key")]
     LoadFailed,
+    /// The peer failed to answer, and did not say that it was its loader that failed. A node of Go's
+    /// groupcache says no more than that about its getter's error, and a proxy says it of anything.
+    #[error("failed to answer")]
+    Failed,
     /// The peer does not have the group. It may run another version, or still be starting.
     #[error("has no such group")]
     NoSuchGroup,

@@ -58,17 +58,49 @@ async fn a_waiter_with_its_own_timeout_leaves_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_that_never_ends_holds_up_its_own_key_alone() {
-    let group = group_of(|key: String| async move {
-        if key == "stuck" {
-            std::future::pending::<()>().await;
+async fn a_load_that_never_ends_holds_up_its_own_key_alone_and_not_for_ever() {
+    let is_stuck = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&is_stuck);
+    let group = group_of(move |key: String| {
+        let is_stuck = key == "stuck" && switch.load(Ordering::SeqCst);
+        async move {
+            if is_stuck {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, std::io::Error>(Some(key))
         }
-        Ok::<_, std::io::Error>(Some(key))
     });
-    let stuck = tokio::time::timeout(Duration::from_secs(60), group.get("stuck"));
-    let (stuck, other) = tokio::join!(stuck, group.get("other"));
-    assert!(stuck.is_err());
+    let started = tokio::time::Instant::now();
+    let (stuck, other) = tokio::join!(group.get("stuck"), group.get("other"));
+    let limit = Duration::from_secs(30);
+    assert!(matches!(stuck, Err(GetError::TimedOut { after, .. }) if after == limit));
     assert_eq!(other.unwrap(), "other");
+    assert_eq!(started.elapsed(), limit);
+    is_stuck.store(false, Ordering::SeqCst);
+    assert_eq!(group.get("stuck").await.unwrap(), "stuck", "the key is usable at once");
+    let stats = group.stats();
+    assert_eq!((stats.local_load_errs, stats.local_loads, stats.loads_deduped), (1, 2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circle_through_tasks_of_the_loaders_ends_with_the_load_timeout() {
+    let node = carrotcache::Node::new();
+    let again = node.clone();
+    let loader = move |key: String| {
+        let group = again.find("circle").unwrap();
+        async move {
+            let other = if key == "a" { "b" } else { "a" };
+            // In a task of its own, so that nothing tells that it belongs to this load.
+            let other = tokio::spawn(async move { group.get(other).await }).await?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Some(other?))
+        }
+    };
+    let timeout = Duration::from_secs(3);
+    let group = node.group("circle").load_timeout(timeout).loader(loader).build().unwrap();
+    let started = tokio::time::Instant::now();
+    let (a, b) = tokio::join!(group.get("a"), group.get("b"));
+    assert!(a.is_err() && b.is_err());
+    assert_eq!(started.elapsed(), timeout);
 }
 
 #[tokio::test]
@@ -118,7 +150,7 @@ async fn a_panic_before_the_first_await_is_caught_too() {
 }
 
 #[test]
-fn a_runtime_that_shuts_down_ends_the_wait_of_others() {
+fn those_who_wait_on_another_runtime_survive_the_one_that_shuts_down() {
     let source = Source::gated();
     let group = group_of(source.clone());
     let dying = tokio::runtime::Runtime::new().unwrap();
@@ -135,7 +167,10 @@ fn a_runtime_that_shuts_down_ends_the_wait_of_others() {
     });
     surviving.block_on(until(|| group.stats().loads == 2));
     dying.shutdown_timeout(Duration::from_secs(10));
-    assert!(matches!(receiver.recv().unwrap().unwrap_err(), GetError::Abandoned { .. }));
+    // It starts anew, on the runtime that lives.
+    surviving.block_on(until(|| source.started() == 2));
     source.release(1);
-    assert_eq!(surviving.block_on(group.get("Tom")).unwrap(), "Tom!");
+    assert_eq!(receiver.recv().unwrap().unwrap(), "Tom!");
+    let stats = group.stats();
+    assert_eq!((stats.local_load_errs, stats.local_loads, stats.loads_deduped), (1, 1, 2));
 }

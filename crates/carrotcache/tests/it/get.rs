@@ -1,11 +1,10 @@
 //! The way of a get on one node, as Go's groupcache tests it.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
-use carrotcache::{GetError, Node, Owner, PeerPicker};
+use carrotcache::{GetError, Node, Owner, Peer, Picker};
 use futures_util::FutureExt;
 
 use crate::support::{Source, group_of, until};
@@ -101,15 +100,17 @@ struct HeldPicker {
     go_on: Mutex<mpsc::Receiver<()>>,
 }
 
-impl PeerPicker for HeldPicker {
-    type Client = Infallible;
-
-    fn pick(&self, _key: &str) -> Owner<Infallible> {
+impl Picker for HeldPicker {
+    fn owner(&self, _key: &str) -> Owner {
         if self.calls.fetch_add(1, Ordering::SeqCst) == 0 {
             self.missed.send(()).unwrap();
             self.go_on.lock().unwrap().recv().unwrap();
         }
         Owner::Local
+    }
+
+    fn peers(&self) -> Vec<Arc<dyn Peer>> {
+        Vec::new()
     }
 }
 
@@ -120,7 +121,7 @@ fn a_second_flight_looks_in_the_cache_again() {
     let source = Source::default();
     let node = Node::builder().peers(picker).build();
     let group = node.group("held").loader(source.clone()).build().unwrap();
-    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let late = std::thread::spawn({
         let group = group.clone();
         move || runtime().block_on(group.get("Tom"))
@@ -182,13 +183,15 @@ async fn a_loader_that_asks_for_its_own_key_gets_an_error() {
 
 #[test]
 fn a_hit_needs_no_runtime_and_a_miss_says_that_it_does() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
     let group = group_of(Source::default());
-    runtime.block_on(group.get("Tom")).unwrap();
-    let hit = group.get("Tom").now_or_never();
-    assert_eq!(hit.unwrap().unwrap(), "Tom!");
     let miss = group.get("Jack").now_or_never();
     assert!(matches!(miss.unwrap().unwrap_err(), GetError::NoRuntime));
     // The failed attempt left nothing behind.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
     assert_eq!(runtime.block_on(group.get("Jack")).unwrap(), "Jack!");
+    let hit = group.get("Jack").now_or_never();
+    assert_eq!(hit.unwrap().unwrap(), "Jack!");
+    // The node has a runtime by now.
+    let _started = group.get("Tom").now_or_never();
+    runtime.block_on(until(|| group.get_cached("Tom").is_some()));
 }

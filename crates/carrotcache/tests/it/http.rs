@@ -86,8 +86,10 @@ async fn verdicts_cross_the_wire_and_are_final() {
     cluster.members[1].source.fail(true);
     let error = asker.group.get(&failing).await.unwrap_err();
     assert!(matches!(error, GetError::LoadFailed { .. }));
-    let cause = std::error::Error::source(&error).unwrap().to_string();
-    assert!(cause.contains("the database is away"), "{cause}");
+    let verdict = std::error::Error::source(&error).unwrap();
+    let peer = cluster.members[1].pool.base_url();
+    assert_eq!(verdict.to_string(), format!("peer {peer} failed to load the key"));
+    assert_eq!(verdict.source().unwrap().to_string(), "the database is away");
     assert_eq!(asker.source.started(), 0);
     assert_eq!(asker.group.stats().peer_errors, 0);
 }
@@ -157,5 +159,5 @@ async fn one_node_serves_all_its_groups() {
 }
 
 fn is_remote(pool: &HttpPool, key: &str) -> bool {
-    matches!(pool.owner(key), carrotcache::peer_http::Owner::Remote(_))
+    matches!(pool.owner(key), carrotcache::Owner::Remote(_))
 }

@@ -12,4 +12,5 @@ mod invariants;
 mod memory;
 mod mirror;
 mod peers;
+mod runtimes;
 mod support;

@@ -1,8 +1,8 @@
 //! The hot cache: what gets in, and when it gives way.
 
-use carrotcache::{Mirroring, PeerRequest};
+use carrotcache::{Answer, Mirroring};
 
-use crate::support::{Mesh, Source};
+use crate::support::{Mesh, Source, request};
 
 fn pair(mirroring: Mirroring, max_bytes: u64) -> Mesh {
     let sources = vec![Source::default(), Source::default()];
@@ -69,7 +69,7 @@ async fn a_key_that_becomes_ours_leaves_hot() {
     let mesh = pair(Mirroring::Always, 1 << 20);
     mesh.groups[0].get("Tom").await.unwrap();
     // Another node's ring has made us the owner: it asks us, and hot has the answer.
-    let asked = mesh.nodes[0].answer(PeerRequest::new("numbers", "Tom")).await.unwrap();
-    assert_eq!(asked.value, "Tom!");
+    let asked = mesh.nodes[0].answer(request("numbers", "Tom")).await.unwrap();
+    assert_eq!(asked, Answer::new("Tom!"));
     assert_eq!(mesh.sources[0].calls_for("Tom"), 0);
 }

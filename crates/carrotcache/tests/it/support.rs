@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
+use carrotcache::peer::peer_fn;
 use carrotcache::{
-    Group, Loader, Node, Owner, PeerAnswer, PeerClient, PeerError, PeerPicker, PeerRequest,
+    Answer, Group, Loader, Node, Owner, Peer, PeerError, PeerErrorKind, Picker, Request,
 };
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// Answers every key with `{key}!`, counts its calls, and can be made to wait or to fail.
 #[derive(Clone, Default)]
@@ -176,39 +179,49 @@ pub(crate) fn owner_by_sum(key: &str, count: usize) -> usize {
     key.bytes().map(usize::from).sum::<usize>() % count
 }
 
+/// A request that has five seconds left.
+pub(crate) fn request(group: &str, key: &str) -> Request {
+    request_with(group, key, Duration::from_secs(5))
+}
+
+/// A request that has `time_left`.
+pub(crate) fn request_with(group: &str, key: &str, time_left: Duration) -> Request {
+    Request::new(group, key, (Instant::now() + time_left).into_std())
+}
+
 struct MeshPicker<F> {
     me: usize,
     owner: F,
     wires: Arc<Wires>,
 }
 
-impl<F: Fn(usize, &str) -> usize + Send + Sync + 'static> PeerPicker for MeshPicker<F> {
-    type Client = MeshPeer;
-
-    fn pick(&self, key: &str) -> Owner<MeshPeer> {
+impl<F: Fn(usize, &str) -> usize + Send + Sync + 'static> Picker for MeshPicker<F> {
+    fn owner(&self, key: &str) -> Owner {
         let owner = (self.owner)(self.me, key);
-        if owner == self.me {
-            return Owner::Local;
-        }
-        Owner::Remote(MeshPeer { to: owner, wires: Arc::clone(&self.wires) })
+        if owner == self.me { Owner::Local } else { Owner::Remote(self.wires.peer(owner)) }
+    }
+
+    fn peers(&self) -> Vec<Arc<dyn Peer>> {
+        let others = (0..self.wires.down.len()).filter(|&node| node != self.me);
+        others.map(|node| self.wires.peer(node)).collect()
     }
 }
 
-struct MeshPeer {
-    to: usize,
-    wires: Arc<Wires>,
-}
-
-impl PeerClient for MeshPeer {
-    fn label(&self) -> &str {
-        "mesh"
+impl Wires {
+    /// Returns the way to ask `node`.
+    fn peer(self: &Arc<Self>, node: usize) -> Arc<dyn Peer> {
+        let wires = Arc::clone(self);
+        Arc::new(peer_fn(format!("node {node}"), move |request| {
+            let wires = Arc::clone(&wires);
+            async move { wires.ask(node, request).await }
+        }))
     }
 
-    async fn get(&self, request: PeerRequest) -> Result<PeerAnswer, PeerError> {
-        self.wires.asked[self.to].fetch_add(1, Ordering::SeqCst);
-        if self.wires.down[self.to].load(Ordering::SeqCst) {
-            return Err(PeerError::Unreachable { source: "cable cut".into() });
+    async fn ask(&self, node: usize, request: Request) -> Result<Answer, PeerError> {
+        self.asked[node].fetch_add(1, Ordering::SeqCst);
+        if self.down[node].load(Ordering::SeqCst) {
+            return Err(PeerError::new(PeerErrorKind::Unreachable).with_source("cable cut"));
         }
-        self.wires.nodes.get().unwrap()[self.to].answer(request).await
+        self.nodes.get().unwrap()[node].answer(request).await
     }
 }

@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
+use carrotcache_peer::Answer;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, Connection as Driver, SendRequest};
@@ -14,8 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::Answer;
 use crate::pool::url::BaseUrl;
+use crate::wire::message;
 use crate::wire::outcome::{OUTCOME, Outcome, one_line};
 
 /// A connection to a peer that carries one request at a time.
@@ -58,7 +59,7 @@ pub(crate) enum ExchangeError {
 }
 
 /// The largest head of a reply that is accepted. Those of peers have about 150 bytes.
-const MAX_HEAD_BYTES: usize = 16 << 10;
+const MAX_REPLY_HEAD_BYTES: usize = 16 << 10;
 /// How much is read of a reply that is not a value.
 const MAX_TEXT_BYTES: usize = 4 << 10;
 /// How much memory is set aside on the word of a `content-length` alone.
@@ -77,7 +78,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         let mut http = Builder::new();
         // A request has no body, so that there are no buffers to gather in one write.
-        http.max_header_size(MAX_HEAD_BYTES).writev(false);
+        http.max_header_size(MAX_REPLY_HEAD_BYTES).writev(false);
         let handshake = http.handshake(TokioIo::new(stream)).await;
         let (sender, driver) = handshake.map_err(io::Error::other)?;
         Ok(Self { sender, driver: Some(driver) })
@@ -188,9 +189,9 @@ async fn read_text(mut body: Incoming) -> ReplyBody {
 impl ReplyBody {
     /// Returns the answer that the body is, free of the buffer that it was read into.
     pub(crate) fn into_answer(self) -> Result<Answer, prost::DecodeError> {
-        let mut answer = Answer::decode(self.bytes)?;
+        let mut answer = message::decode(self.bytes)?;
         if self.is_borrowed {
-            answer.value = answer.value.compact();
+            answer.entry = answer.entry.compact();
         }
         Ok(answer)
     }
@@ -212,8 +213,9 @@ mod tests {
         let buffer = Bytes::from(buffer);
         let body = ReplyBody { bytes: buffer.slice(..5), is_borrowed: true };
         let answer = body.into_answer().expect("a message");
-        assert_eq!(answer.value, "Tom");
-        assert!(!buffer.as_ptr_range().contains(&answer.value.as_ptr()));
+        let value = answer.entry.into_value().expect("a value");
+        assert_eq!(value, "Tom");
+        assert!(!buffer.as_ptr_range().contains(&value.as_ptr()));
         assert!(buffer.is_unique());
     }
 }

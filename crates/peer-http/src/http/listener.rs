@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use carrotcache_peer::Handler;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,8 +18,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
+use crate::error::ServeError;
 use crate::http::service::PeerService;
-use crate::{Handler, HttpPool, ServeError};
+use crate::pool::HttpPool;
 
 impl HttpPool {
     /// Returns a service that answers peers with what `handler` says, for use in any HTTP server.
@@ -41,7 +43,7 @@ impl HttpPool {
     /// The future does not borrow the pool, so that it can be spawned.
     ///
     /// ```no_run
-    /// # use carrotcache_peer_http::{Handler, HttpPool};
+    /// # use carrotcache_peer_http::{HttpPool, peer::Handler};
     /// # async fn run(handler: impl Handler) -> Result<(), Box<dyn std::error::Error>> {
     /// let pool = HttpPool::builder("http://10.0.0.1:8001").build()?;
     /// let listener = tokio::net::TcpListener::bind("10.0.0.1:8001").await?;
@@ -88,16 +90,14 @@ struct Server<H> {
     drain_timeout: Duration,
 }
 
-/// What the head of a request has beside the path: a method and a few headers.
-const MAX_HEAD_BYTES: usize = 16 << 10;
+/// What the head of a request may have beside the names: a method and headers.
+const MAX_BARE_HEAD_BYTES: usize = 16 << 10;
 
 impl<H: Handler> Server<H> {
     /// Returns a server that keeps to the bounds of `config`.
     fn new(config: &Config, service: PeerService<H>) -> Self {
         let mut http = http1::Builder::new();
-        // A byte of a name may become three.
-        let name_bytes = config.max_key_bytes.saturating_add(config.max_group_bytes);
-        let head_bytes = name_bytes.saturating_mul(3).saturating_add(MAX_HEAD_BYTES);
+        let head_bytes = config.max_names_bytes().saturating_add(MAX_BARE_HEAD_BYTES);
         // Without a timer hyper would ignore the timeout.
         http.timer(TokioTimer::new())
             .header_read_timeout(config.header_read_timeout)

@@ -8,85 +8,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use carrotcache_peer::{Answer, Handler, PeerError, PeerErrorKind, Reply, Request};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::service::Service;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
+use tokio::time::{Instant, timeout_at};
 
-use crate::Answer;
 use crate::config::Config;
 use crate::wire::message::AnswerBody;
-use crate::wire::outcome::{OUTCOME, Outcome, TIME_LEFT};
+use crate::wire::outcome::{OUTCOME, Outcome, PROTOBUF, TIME_LEFT};
 use crate::wire::path::{self, PathError};
-
-/// What answers the requests of peers: a cache, usually.
-///
-/// ```
-/// use carrotcache_peer_http::{Answer, Handler, PeerRequest, Refusal};
-///
-/// struct Echo;
-///
-/// impl Handler for Echo {
-///     async fn get(&self, request: PeerRequest) -> Result<Answer, Refusal> {
-///         match request.group.as_str() {
-///             "echo" => Ok(Answer::new(request.key)),
-///             _ => Err(Refusal::NoSuchGroup),
-///         }
-///     }
-/// }
-/// ```
-pub trait Handler: Send + Sync + 'static {
-    /// Returns the value that a peer asks for, or why there is none.
-    ///
-    /// It must not ask another peer: a request crosses at most one hop, or two nodes whose rings
-    /// disagree would wait for each other.
-    ///
-    /// # Errors
-    ///
-    /// A [`Refusal`], which the peer is told.
-    ///
-    /// # Cancel safety
-    ///
-    /// The future is dropped when the peer closes its connection before the answer, as it does when
-    /// its own caller has left. Work that others need is best done in a task.
-    fn get(&self, request: PeerRequest) -> impl Future<Output = Result<Answer, Refusal>> + Send;
-}
-
-impl<H: Handler> Handler for Arc<H> {
-    fn get(&self, request: PeerRequest) -> impl Future<Output = Result<Answer, Refusal>> + Send {
-        H::get(self, request)
-    }
-}
-
-/// What a peer asks for. Group and key are not empty and within the pool's bounds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeerRequest {
-    /// The name of the group.
-    pub group: String,
-    /// The key in it.
-    pub key: String,
-    /// How long the peer will wait for the answer, if it says so, and at most the pool's
-    /// [`max_time_left`](crate::HttpPoolBuilder::max_time_left).
-    pub time_left: Option<Duration>,
-}
-
-/// Why a peer gets no value. The texts are sent to it as one line each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The loader says that there is no such thing. Sent as 404.
-    NotFound,
-    /// The loader failed. Sent as 500.
-    LoadFailed(String),
-    /// This node does not have the group. Sent as 404.
-    NoSuchGroup,
-    /// This node has too much to do. Sent as 503.
-    Overloaded(String),
-    /// The value did not come within the time that the peer has left. Sent as 504.
-    TimedOut,
-    /// The request makes no sense. Sent as 400.
-    Invalid(String),
-}
 
 /// Answers peers as a service of hyper or tower; from
 /// [`HttpPool::service`](crate::HttpPool::service).
@@ -102,18 +33,13 @@ pub enum Refusal {
 /// The server must not clean paths: `..` and `//` are part of keys.
 ///
 /// ```
-/// # use carrotcache_peer_http::{Answer, Handler, HttpPool, PeerRequest, Refusal};
-/// # struct Echo;
-/// # impl Handler for Echo {
-/// #     async fn get(&self, request: PeerRequest) -> Result<Answer, Refusal> {
-/// #         Ok(Answer::new(request.key))
-/// #     }
-/// # }
+/// # use carrotcache_peer_http::{HttpPool, peer::{Answer, Request as Asked, handler_fn}};
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// use hyper::{Request, Response, service::Service};
 ///
 /// let pool = HttpPool::builder("http://10.0.0.1:8001").build()?;
-/// let peers = pool.service(Echo);
+/// let echo = handler_fn(|asked: Asked| async move { Ok(Answer::new(asked.key.to_string())) });
+/// let peers = pool.service(echo);
 /// // What a server does with each request that it reads:
 /// let request = Request::get("/_groupcache/scores/Tom").body(())?;
 /// let response: Response<_> = Service::call(&peers, request).await?;
@@ -144,52 +70,59 @@ impl<H: Handler> PeerService<H> {
     }
 
     /// Returns what `request` asks for. Nothing of it has been believed before.
-    fn parse<B>(&self, request: &Request<B>) -> Result<PeerRequest, Unfit> {
+    fn parse<B>(&self, request: &hyper::Request<B>) -> Result<Request, BadRequest> {
         if request.method() != Method::GET {
-            return Err(Unfit::Method);
+            return Err(BadRequest::Method);
         }
         let (group, key) = path::decode(request.uri().path(), &self.base_path)?;
         if let Some(reason) = self.config.refuse(&group, &key) {
-            return Err(Unfit::Invalid(reason));
+            return Err(BadRequest::Invalid(reason));
         }
-        let time_left = self.time_left(request.headers())?;
-        Ok(PeerRequest { group, key, time_left })
+        let deadline = Instant::now() + self.time_left(request.headers())?;
+        Ok(Request::new(group, key, deadline.into_std()))
     }
 
-    /// Returns how long the peer will wait, as far as it is believed.
-    fn time_left(&self, headers: &HeaderMap) -> Result<Option<Duration>, Unfit> {
-        let Some(value) = headers.get(TIME_LEFT) else { return Ok(None) };
+    /// Returns how long the peer will wait, as far as it is believed. One that does not say it, as
+    /// Go's do not, has the longest time.
+    fn time_left(&self, headers: &HeaderMap) -> Result<Duration, BadRequest> {
+        let longest = self.config.max_time_left;
+        let Some(value) = headers.get(TIME_LEFT) else { return Ok(longest) };
         let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
         let millis = digits.and_then(|digits| digits.parse().ok());
-        let invalid = || Unfit::Invalid(format!("{TIME_LEFT} is no number of milliseconds"));
+        let invalid =
+            || BadRequest::Invalid(format!("{TIME_LEFT} is not a number of milliseconds"));
         let time_left = Duration::from_millis(millis.ok_or_else(invalid)?);
-        Ok(Some(time_left.min(self.config.max_time_left)))
+        Ok(time_left.min(longest))
     }
 
     /// Returns the response to `request`.
-    fn respond<B>(&self, request: &Request<B>) -> PeerResponse {
-        match self.parse(request) {
-            Ok(request) => {
-                let handler = Arc::clone(&self.handler);
-                let answer = async move { Ok(answered(handler.get(request).await)) };
-                PeerResponse(Box::pin(answer))
-            }
-            Err(unfit) => PeerResponse(Box::pin(std::future::ready(Ok(unfit.into_response())))),
+    fn respond<B>(&self, request: &hyper::Request<B>) -> PeerResponse {
+        let request = match self.parse(request) {
+            Ok(request) => request,
+            Err(bad) => return PeerResponse::ready(bad.into_response()),
+        };
+        let deadline = Instant::from_std(request.deadline);
+        match self.handler.answer(request) {
+            Reply::Ready(answer) => PeerResponse::ready(answered(answer)),
+            Reply::Pending(answer) => PeerResponse(Responding::Pending(Box::pin(async move {
+                let answer = timeout_at(deadline, answer).await;
+                answered(answer.unwrap_or(Err(PeerErrorKind::TimedOut.into())))
+            }))),
         }
     }
 }
 
-impl<H: Handler, B> Service<Request<B>> for PeerService<H> {
+impl<H: Handler, B> Service<hyper::Request<B>> for PeerService<H> {
     type Response = Response<AnswerBody>;
     type Error = Infallible;
     type Future = PeerResponse;
 
-    fn call(&self, request: Request<B>) -> PeerResponse {
+    fn call(&self, request: hyper::Request<B>) -> PeerResponse {
         self.respond(&request)
     }
 }
 
-impl<H: Handler, B> tower_service::Service<Request<B>> for PeerService<H> {
+impl<H: Handler, B> tower_service::Service<hyper::Request<B>> for PeerService<H> {
     type Response = Response<AnswerBody>;
     type Error = Infallible;
     type Future = PeerResponse;
@@ -198,7 +131,7 @@ impl<H: Handler, B> tower_service::Service<Request<B>> for PeerService<H> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> PeerResponse {
+    fn call(&mut self, request: hyper::Request<B>) -> PeerResponse {
         self.respond(&request)
     }
 }
@@ -220,15 +153,33 @@ impl<H> fmt::Debug for PeerService<H> {
 }
 
 /// The response to a request, once the handler has answered.
-pub struct PeerResponse(
-    Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>> + Send>>,
-);
+pub struct PeerResponse(Responding);
+
+enum Responding {
+    /// `None` once it was returned.
+    Ready(Option<Response<AnswerBody>>),
+    Pending(Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>>),
+}
+
+impl PeerResponse {
+    fn ready(response: Response<AnswerBody>) -> Self {
+        Self(Responding::Ready(Some(response)))
+    }
+}
 
 impl Future for PeerResponse {
     type Output = Result<Response<AnswerBody>, Infallible>;
 
+    /// # Panics
+    ///
+    /// When polled again after it returned the response.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
+        match &mut self.0 {
+            Responding::Ready(response) => {
+                Poll::Ready(Ok(response.take().expect("polled after the response was returned")))
+            }
+            Responding::Pending(response) => response.as_mut().poll(cx).map(Ok),
+        }
     }
 }
 
@@ -239,16 +190,16 @@ impl fmt::Debug for PeerResponse {
 }
 
 /// Why a request does not reach the handler.
-enum Unfit {
-    /// It is no GET.
+enum BadRequest {
+    /// It is not a GET.
     Method,
-    /// Its path is none of ours.
+    /// Its path is outside the base path.
     OutsideBase,
     /// It is malformed in a way that the text tells.
     Invalid(String),
 }
 
-impl Unfit {
+impl BadRequest {
     /// Returns the response that says so.
     fn into_response(self) -> Response<AnswerBody> {
         match self {
@@ -263,7 +214,7 @@ impl Unfit {
     }
 }
 
-impl From<PathError> for Unfit {
+impl From<PathError> for BadRequest {
     fn from(error: PathError) -> Self {
         match error {
             PathError::OutsideBase => Self::OutsideBase,
@@ -272,25 +223,25 @@ impl From<PathError> for Unfit {
     }
 }
 
-/// Returns the response that a handler's result is sent as.
-fn answered(result: Result<Answer, Refusal>) -> Response<AnswerBody> {
-    match result {
-        Ok(answer) => {
-            let mut response = Response::new(AnswerBody::of_answer(answer));
-            let protobuf = HeaderValue::from_static("application/x-protobuf");
-            response.headers_mut().insert(CONTENT_TYPE, protobuf);
-            response
-        }
-        Err(Refusal::NotFound) => refuse(Outcome::NotFound, "no such key"),
-        Err(Refusal::LoadFailed(message)) => refuse(Outcome::LoadFailed, &message),
-        Err(Refusal::NoSuchGroup) => refuse(Outcome::NoSuchGroup, "no such group"),
-        Err(Refusal::Overloaded(message)) => refuse(Outcome::Overloaded, &message),
-        Err(Refusal::TimedOut) => refuse(Outcome::TimedOut, "the value did not come in time"),
-        Err(Refusal::Invalid(message)) => refuse(Outcome::Invalid, &message),
-    }
+/// Returns the response that a handler's answer is sent as.
+fn answered(answer: Result<Answer, PeerError>) -> Response<AnswerBody> {
+    let (value, minute_qps) = match answer {
+        Ok(Answer { entry, minute_qps, .. }) => (entry.into_value(), minute_qps),
+        Err(error) => return refuse(Outcome::of(error.kind), &tell(&error)),
+    };
+    let Some(value) = value else { return refuse(Outcome::NotFound, "no such key") };
+    let mut response = Response::new(AnswerBody::of_value(value, minute_qps));
+    response.headers_mut().insert(CONTENT_TYPE, PROTOBUF);
+    response
 }
 
-/// Returns the response for an outcome that is no value.
+/// Returns what the peer is told of an error: its cause, or else its kind.
+fn tell(error: &PeerError) -> String {
+    let causes = error.causes();
+    if causes.is_empty() { error.to_string() } else { causes }
+}
+
+/// Returns the response for an outcome other than a value.
 fn refuse(outcome: Outcome, message: &str) -> Response<AnswerBody> {
     let mut response = text(outcome.status(), message);
     response.headers_mut().insert(OUTCOME, outcome.to_header());

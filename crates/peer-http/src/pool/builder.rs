@@ -23,7 +23,7 @@ use crate::error::BuildError;
 ///
 /// let pool = HttpPool::builder("http://10.0.0.1:8001")
 ///     .base_path("/internal/cache/")
-///     .attempt_timeout(Duration::from_millis(500))
+///     .connect_timeout(Duration::from_millis(500))
 ///     .max_answer_bytes(8 << 20)
 ///     .build()?;
 /// # Ok::<(), carrotcache_peer_http::BuildError>(())
@@ -84,14 +84,6 @@ impl HttpPoolBuilder {
         self
     }
 
-    /// Sets the longest time that one get from a peer may take in all; 5 s unless set.
-    ///
-    /// A caller with less time left gives that to [`HttpPeer::get`](crate::HttpPeer::get).
-    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        self.config.attempt_timeout = timeout;
-        self
-    }
-
     /// Sets how long an unused connection is kept before a new one is preferred; 25 s unless set.
     ///
     /// It is best below the [`header_read_timeout`](Self::header_read_timeout) of the peers, after
@@ -122,7 +114,8 @@ impl HttpPoolBuilder {
     /// Sets the largest answer that is accepted from a peer; 64 MiB unless set.
     ///
     /// It counts the message, which is a few bytes longer than its value. A larger answer is not
-    /// read to its end: the get ends in [`PeerError::TooLarge`](crate::PeerError::TooLarge).
+    /// read to its end: the get ends in an error of kind
+    /// [`TooLarge`](carrotcache_peer::PeerErrorKind::TooLarge).
     pub fn max_answer_bytes(mut self, bytes: u64) -> Self {
         self.config.max_answer_bytes = bytes;
         self
@@ -130,7 +123,9 @@ impl HttpPoolBuilder {
 
     /// Sets the longest key that is asked for or answered, in bytes; 1 KiB unless set.
     ///
-    /// The head of a request may be as long as the longest names need, and 16 KiB more.
+    /// The head of a request may be as long as the longest names need, and 16 KiB more. A path holds
+    /// 65,534 bytes and a byte of a name may need three of them, so keys of some 21,000 bytes are the
+    /// most that can be asked for. A group of the node may not allow longer keys than this.
     pub fn max_key_bytes(mut self, bytes: usize) -> Self {
         self.config.max_key_bytes = bytes;
         self
@@ -144,7 +139,7 @@ impl HttpPoolBuilder {
 
     /// Sets the longest time that a peer is believed to wait for its answer; 60 s unless set.
     ///
-    /// A peer that claims more gets a [`PeerRequest`](crate::PeerRequest) with this.
+    /// A peer that claims more gets this much, and so does one that claims nothing.
     pub fn max_time_left(mut self, time: Duration) -> Self {
         self.config.max_time_left = time;
         self
@@ -181,8 +176,9 @@ impl HttpPoolBuilder {
     ///
     /// # Errors
     ///
-    /// A [`BuildError`] if this node's base URL is none, the base path cannot be asked for, a bound
-    /// is zero, or the ring does not take its settings.
+    /// A [`BuildError`] if this node's base URL is not one, the base path cannot be asked for, a
+    /// bound is zero, the longest names do not fit into a path, or the ring does not take its
+    /// settings.
     pub fn build(self) -> Result<HttpPool, BuildError> {
         let Self { base_url, mut config } = self;
         let url: BaseUrl = base_url.parse()?;

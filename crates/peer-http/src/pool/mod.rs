@@ -5,9 +5,10 @@ pub(crate) mod url;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use carrotcache_consistenthash::Ring;
+use carrotcache_peer::{Limits, Owner, Peer, Picker};
 
 use crate::config::Config;
 use crate::error::SetPeersError;
@@ -21,7 +22,7 @@ use url::BaseUrl;
 /// [`serve`](Self::serve) is called by whoever has a listener.
 ///
 /// ```
-/// use carrotcache_peer_http::{HttpPool, Owner};
+/// use carrotcache_peer_http::{HttpPool, peer::Owner};
 ///
 /// let pool = HttpPool::builder("http://10.0.0.1:8001").build()?;
 /// assert!(matches!(pool.owner("Tom"), Owner::Local));
@@ -29,7 +30,7 @@ use url::BaseUrl;
 /// pool.set_peers(["http://10.0.0.1:8001", "http://10.0.0.2:8001"])?;
 /// match pool.owner("Tom") {
 ///     Owner::Local => println!("Tom is ours"),
-///     Owner::Remote(peer) => println!("ask {}", peer.url()),
+///     Owner::Remote(peer) => println!("ask {}", peer.label()),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -44,32 +45,23 @@ struct Shared {
     own: BaseUrl,
     config: Arc<Config>,
     /// Replaced as a whole. Readers hold the lock for as long as it takes to look a key up.
-    peers: RwLock<Peers>,
+    members: RwLock<Members>,
     /// Held while a new set is made, so that of two calls the later one has the last word.
     changing: Mutex<()>,
 }
 
-/// One set of peers.
-struct Peers {
+/// All nodes, this one among them.
+struct Members {
     ring: Ring,
     /// Who is behind each label of the ring, in its order.
     owners: Vec<Owner>,
 }
 
-/// Who owns a key.
-#[derive(Debug, Clone)]
-pub enum Owner {
-    /// This node does.
-    Local,
-    /// A peer does, and is asked through this.
-    Remote(HttpPeer),
-}
-
 impl HttpPool {
     /// Returns a pool without peers. `ring` has no nodes.
     pub(crate) fn new(own: BaseUrl, config: Config, ring: Ring) -> Self {
-        let peers = RwLock::new(Peers { ring, owners: Vec::new() });
-        let shared = Shared { own, config: Arc::new(config), peers, changing: Mutex::new(()) };
+        let members = RwLock::new(Members { ring, owners: Vec::new() });
+        let shared = Shared { own, config: Arc::new(config), members, changing: Mutex::new(()) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -111,12 +103,16 @@ impl HttpPool {
         let ring = self.shared.config.ring.clone().nodes(labels).build()?;
 
         let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.remote_peers();
+        let known = self
+            .members()
+            .remote()
+            .map(|peer| (peer.label().to_owned(), Owner::Remote(Arc::clone(peer))))
+            .collect();
         let owners = urls.iter().map(|url| self.owner_at(url, &known)).collect();
-        let mut peers = self.shared.peers.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *peers, Peers { ring, owners });
+        let mut members = self.shared.members.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *members, Members { ring, owners });
         // Unlocked first: dropping the old set may close many connections.
-        drop(peers);
+        drop(members);
         drop(old);
         Ok(())
     }
@@ -126,8 +122,8 @@ impl HttpPool {
     /// Costs a look-up on the ring and allocates nothing.
     #[must_use]
     pub fn owner(&self, key: &str) -> Owner {
-        let peers = self.shared.peers.read().unwrap_or_else(PoisonError::into_inner);
-        let owner = peers.ring.get_index(key).and_then(|index| peers.owners.get(index));
+        let members = self.members();
+        let owner = members.ring.get_index(key).and_then(|index| members.owners.get(index));
         owner.cloned().unwrap_or(Owner::Local)
     }
 
@@ -136,7 +132,7 @@ impl HttpPool {
     /// Its [`fingerprint`](Ring::fingerprint) tells whether two nodes agree.
     #[must_use]
     pub fn ring(&self) -> Ring {
-        self.shared.peers.read().unwrap_or_else(PoisonError::into_inner).ring.clone()
+        self.members().ring.clone()
     }
 
     /// Returns this node's own base URL.
@@ -150,23 +146,51 @@ impl HttpPool {
         &self.shared.config
     }
 
-    /// Returns the peers other than this node, by URL.
-    fn remote_peers(&self) -> HashMap<String, HttpPeer> {
-        let peers = self.shared.peers.read().unwrap_or_else(PoisonError::into_inner);
-        let remote = peers.owners.iter().filter_map(|owner| match owner {
-            Owner::Local => None,
-            Owner::Remote(peer) => Some((peer.url().to_owned(), peer.clone())),
-        });
-        remote.collect()
-    }
-
     /// Returns who is at `url`: this node, a peer that is known already, or a new one.
-    fn owner_at(&self, url: &BaseUrl, known: &HashMap<String, HttpPeer>) -> Owner {
+    fn owner_at(&self, url: &BaseUrl, known: &HashMap<String, Owner>) -> Owner {
         if *url == self.shared.own {
             return Owner::Local;
         }
-        let new = || HttpPeer::new(url.clone(), Arc::clone(&self.shared.config));
-        Owner::Remote(known.get(&**url.text()).cloned().unwrap_or_else(new))
+        let new =
+            || Owner::Remote(Arc::new(HttpPeer::new(url.clone(), Arc::clone(&self.shared.config))));
+        known.get(&**url.text()).cloned().unwrap_or_else(new)
+    }
+
+    fn members(&self) -> RwLockReadGuard<'_, Members> {
+        self.shared.members.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Members {
+    /// Returns the peers other than this node.
+    fn remote(&self) -> impl Iterator<Item = &Arc<dyn Peer>> {
+        self.owners.iter().filter_map(|owner| match owner {
+            Owner::Local => None,
+            Owner::Remote(peer) => Some(peer),
+        })
+    }
+}
+
+impl Picker for HttpPool {
+    fn owner(&self, key: &str) -> Owner {
+        HttpPool::owner(self, key)
+    }
+
+    fn peers(&self) -> Vec<Arc<dyn Peer>> {
+        self.members().remote().cloned().collect()
+    }
+
+    /// The next in the order of [`Ring::successors`].
+    fn next(&self, key: &str, failed: &str) -> Option<Owner> {
+        let members = self.members();
+        let mut order = members.ring.successors(key).indices();
+        order.find(|&index| members.ring.label(index) == Some(failed))?;
+        members.owners.get(order.next()?).cloned()
+    }
+
+    fn limits(&self) -> Limits {
+        let config = self.config();
+        Limits::new(config.max_group_bytes, config.max_key_bytes)
     }
 }
 

@@ -1,4 +1,4 @@
-//! An owner's answer, and its body on the wire.
+//! An owner's value as a message.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -6,58 +6,22 @@ use std::task::{Context, Poll};
 
 use bytes::{BufMut, Bytes};
 use carrotcache_byteview::ByteView;
+use carrotcache_peer::Answer;
 use hyper::body::{Body, Frame, SizeHint};
 use prost::Message as _;
 
 use crate::wire::generated::GetResponse;
 use crate::wire::outcome::one_line;
 
-/// A value from the node that owns it.
+/// Returns the answer whose message is `body`.
 ///
-/// A [`Handler`](crate::Handler) makes one from whatever becomes a `ByteView`; a get returns one.
-///
-/// ```
-/// use carrotcache_peer_http::Answer;
-///
-/// let answer = Answer::new("630").with_minute_qps(12.5);
-/// assert_eq!(answer.value, "630");
-/// assert_eq!(answer.minute_qps, Some(12.5));
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Answer {
-    /// The value.
-    ///
-    /// One that came from a peer shares no memory with the connection that it came over, so that
-    /// keeping it costs its own length and a few bytes.
-    pub value: ByteView,
-    /// How often the owner was asked for the key of late, in requests a minute, if it says so.
-    ///
-    /// Go's groupcache has the field for deciding what to mirror, and leaves it empty.
-    pub minute_qps: Option<f64>,
-}
-
-impl Answer {
-    /// Returns an answer that carries `value`, and nothing about how often it was asked for.
-    #[must_use]
-    pub fn new(value: impl Into<ByteView>) -> Self {
-        Self { value: value.into(), minute_qps: None }
-    }
-
-    /// Returns the answer and how often the key was asked for of late, in requests a minute.
-    #[must_use]
-    pub fn with_minute_qps(self, minute_qps: f64) -> Self {
-        Self { minute_qps: Some(minute_qps), ..self }
-    }
-
-    /// Returns the answer whose message is `body`.
-    ///
-    /// The value is a slice of `body`, so whoever keeps it keeps all of `body`. Fields that a later
-    /// version may add are passed over; a message without a value has an empty one.
-    pub(crate) fn decode(body: Bytes) -> Result<Self, prost::DecodeError> {
-        let GetResponse { value, minute_qps } = GetResponse::decode(body)?;
-        Ok(Self { value: value.unwrap_or_default().into(), minute_qps })
-    }
+/// The value is a slice of `body`, so whoever keeps it keeps all of `body`. Fields that a later
+/// version may add are passed over; a message without a value has an empty one.
+pub(crate) fn decode(body: Bytes) -> Result<Answer, prost::DecodeError> {
+    let GetResponse { value, minute_qps } = GetResponse::decode(body)?;
+    let mut answer = Answer::new(value.unwrap_or_default());
+    answer.minute_qps = minute_qps;
+    Ok(answer)
 }
 
 /// The body of a response: a `GetResponse` or a line of text.
@@ -82,19 +46,18 @@ const VALUE_TAG: u8 = 1 << 3 | 2;
 /// The tag of field 2, 64 bits.
 const MINUTE_QPS_TAG: u8 = 2 << 3 | 1;
 /// A tag and the longest length.
-const MAX_HEAD_BYTES: usize = 11;
+const MAX_VALUE_HEAD_BYTES: usize = 11;
 /// A tag and a double.
-const TAIL_BYTES: usize = 9;
+const MAX_TAIL_BYTES: usize = 9;
 /// Up to here a copy into one buffer is cheaper than another part to hand to the kernel.
 const COPIED_BYTES: usize = 4 << 10;
 
 impl AnswerBody {
-    /// Returns the body of an answer with a value. Only a small value is copied.
-    pub(crate) fn of_answer(answer: Answer) -> Self {
-        let Answer { value, minute_qps } = answer;
+    /// Returns the body of an answer with this value. Only a small value is copied.
+    pub(crate) fn of_value(value: ByteView, minute_qps: Option<f64>) -> Self {
         let is_copied = value.len() <= COPIED_BYTES;
         let copied_bytes = if is_copied { value.len() } else { 0 };
-        let mut head = Vec::with_capacity(MAX_HEAD_BYTES + copied_bytes + TAIL_BYTES);
+        let mut head = Vec::with_capacity(MAX_VALUE_HEAD_BYTES + copied_bytes + MAX_TAIL_BYTES);
         put_value_head(&mut head, value.len());
         if is_copied {
             head.extend_from_slice(&value);

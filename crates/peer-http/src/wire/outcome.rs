@@ -4,16 +4,20 @@
 //! nodes take any status but 200 as a reason to load the value themselves. The header lets our own
 //! nodes take an owner's verdict for what it is.
 
+use carrotcache_peer::PeerErrorKind;
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 
-/// Tells the verdicts of an owner apart, because HTTP's status codes alone do not.
+/// How a request ended, in a word, because HTTP's status codes alone do not tell it.
 pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("carrotcache-outcome");
 
 /// The time that the asking node still waits, in milliseconds.
 ///
 /// It is relative, so that the clocks of the two machines need not agree.
 pub(crate) const TIME_LEFT: HeaderName = HeaderName::from_static("carrotcache-time-left");
+
+/// The content type of a value. A 200 of any other type does not come from a node.
+pub(crate) const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 
 /// How a request ended, other than with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,17 +52,27 @@ impl Outcome {
         Self::ALL.into_iter().find(|outcome| value == outcome.as_str())
     }
 
-    /// Returns what a status says without the header, as Go's nodes send it.
-    ///
-    /// Go answers 404 for a group that it does not have and 500 when the getter failed.
-    pub(crate) fn from_status(status: StatusCode) -> Option<Self> {
-        match status {
-            StatusCode::NOT_FOUND => Some(Self::NoSuchGroup),
-            StatusCode::INTERNAL_SERVER_ERROR => Some(Self::LoadFailed),
-            StatusCode::SERVICE_UNAVAILABLE => Some(Self::Overloaded),
-            StatusCode::GATEWAY_TIMEOUT => Some(Self::TimedOut),
-            StatusCode::BAD_REQUEST => Some(Self::Invalid),
-            _ => None,
+    /// Returns how a request ended at the node that answered it.
+    pub(crate) fn of(kind: PeerErrorKind) -> Self {
+        match kind {
+            PeerErrorKind::LoadFailed => Self::LoadFailed,
+            PeerErrorKind::NoSuchGroup => Self::NoSuchGroup,
+            PeerErrorKind::TimedOut => Self::TimedOut,
+            PeerErrorKind::BadRequest => Self::Invalid,
+            // Whatever else kept the node from answering, another may do better.
+            _ => Self::Overloaded,
+        }
+    }
+
+    /// Returns the same, as the asking node tells it; `None` for the answer that there is no value.
+    pub(crate) fn kind(self) -> Option<PeerErrorKind> {
+        match self {
+            Self::NotFound => None,
+            Self::LoadFailed => Some(PeerErrorKind::LoadFailed),
+            Self::NoSuchGroup => Some(PeerErrorKind::NoSuchGroup),
+            Self::Overloaded => Some(PeerErrorKind::Overloaded),
+            Self::TimedOut => Some(PeerErrorKind::TimedOut),
+            Self::Invalid => Some(PeerErrorKind::BadRequest),
         }
     }
 
@@ -88,6 +102,19 @@ impl Outcome {
     /// Returns the header.
     pub(crate) fn to_header(self) -> HeaderValue {
         HeaderValue::from_static(self.as_str())
+    }
+}
+
+/// Returns what a status other than 200 says without the header, as nodes of Go's groupcache send it,
+/// and whatever else may stand between. None of it is a verdict: the owner's loader did not speak.
+pub(crate) fn kind_of_status(status: StatusCode) -> PeerErrorKind {
+    match status {
+        StatusCode::NOT_FOUND => PeerErrorKind::NoSuchGroup,
+        StatusCode::INTERNAL_SERVER_ERROR => PeerErrorKind::Failed,
+        StatusCode::SERVICE_UNAVAILABLE => PeerErrorKind::Overloaded,
+        StatusCode::GATEWAY_TIMEOUT => PeerErrorKind::TimedOut,
+        StatusCode::BAD_REQUEST => PeerErrorKind::BadRequest,
+        _ => PeerErrorKind::Foreign,
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use carrotcache_peer_http::{BuildError, HttpPeer, HttpPool, Owner, PeerError, SetPeersError};
+use carrotcache_peer_http::peer::{Answer, Limits, Owner, PeerErrorKind, Picker};
+use carrotcache_peer_http::{BuildError, HttpPool, SetPeersError};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::support::{SOON, Served, client_with, listen, read_head};
+use crate::support::{Client, SOON, Served, client_with, listen, read_head};
 
 const OWN: &str = "http://10.0.0.1:8001";
 const OTHER: &str = "http://10.0.0.2:8001";
@@ -28,7 +29,7 @@ fn owners_are_those_of_the_ring() {
     for key in (0..1000).map(|key| format!("key{key}")) {
         let owner = match pool.owner(&key) {
             Owner::Local => OWN.to_owned(),
-            Owner::Remote(peer) => peer.url().to_owned(),
+            Owner::Remote(peer) => peer.label().to_owned(),
         };
         assert_eq!(ring.get(&key), Some(&*owner));
     }
@@ -103,9 +104,9 @@ async fn changing_peers_under_load_keeps_the_connections_of_those_that_stay() {
             while !stop.load(Ordering::Relaxed) || gets == 0 {
                 let key = format!("key{gets}");
                 if let Owner::Remote(peer) = pool.owner(&key)
-                    && peer.url() == url
+                    && peer.label() == url
                 {
-                    peer.get("group", &key, None).await.expect("a value");
+                    Client(peer).get("group", &key, None).await.expect("a value");
                 }
                 gets += 1;
                 tokio::task::yield_now().await;
@@ -157,7 +158,7 @@ async fn gets_over_the_bound_wait_and_dropped_ones_give_their_place_back() {
         }
     });
     let client = client_with(&url, |builder| builder.max_connections(2));
-    let get = |client: &HttpPeer| {
+    let get = |client: &Client| {
         let client = client.clone();
         tokio::spawn(async move { client.get("group", "key", None).await })
     };
@@ -167,7 +168,7 @@ async fn gets_over_the_bound_wait_and_dropped_ones_give_their_place_back() {
         // Both places are taken, so that this one does not even connect.
         let time_left = Some(Duration::from_millis(5));
         let error = client.get("group", "key", time_left).await.expect_err("no place");
-        assert!(matches!(error, PeerError::TimedOut { .. }));
+        assert_eq!(error.kind, PeerErrorKind::TimedOut);
         assert!(heard.try_recv().is_err());
         for get in gets {
             get.abort();
@@ -178,19 +179,46 @@ async fn gets_over_the_bound_wait_and_dropped_ones_give_their_place_back() {
     let last = get(&client);
     let mut stream = timeout(SOON, heard.recv()).await.expect("a place is free").expect("a stream");
     stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.expect("sent");
-    assert_eq!(last.await.expect("no panic").expect("a value").value, "");
+    assert_eq!(last.await.expect("no panic").expect("a value"), Answer::new(""));
 }
 
-#[tokio::test]
-async fn dropped_get_closes_its_connection() {
-    let (listener, url) = listen().await;
-    let client = client_with(&url, |builder| builder);
-    let get = tokio::spawn(async move { client.get("group", "key", None).await });
-    let (mut stream, _) = listener.accept().await.expect("a connection");
-    read_head(&mut stream).await;
-    get.abort();
-    // The head of another request would not be empty.
-    assert_eq!(timeout(SOON, read_head(&mut stream)).await.expect("an end"), "");
+#[test]
+fn the_next_after_a_peer_is_the_next_on_the_ring_until_nobody_is_left() {
+    let pool = pool();
+    pool.set_peers([OWN, OTHER, "http://10.0.0.3:8001", "http://10.0.0.4:8001"]).expect("four");
+    let label = |owner: Owner| match owner {
+        Owner::Local => OWN.to_owned(),
+        Owner::Remote(peer) => peer.label().to_owned(),
+    };
+    for key in (0..100).map(|key| format!("key{key}")) {
+        let mut order = vec![label(Picker::owner(&pool, &key))];
+        while let Some(next) = pool.next(&key, order.last().expect("an owner")) {
+            order.push(label(next));
+        }
+        let ring = pool.ring();
+        assert_eq!(order, ring.successors(&key).map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(order.len(), 4);
+    }
+    assert!(pool.next("Tom", "http://nobody").is_none());
+}
+
+#[test]
+fn peers_are_all_but_the_node_itself() {
+    let pool = pool();
+    let labels: Vec<_> = pool.peers().iter().map(|peer| peer.label().to_owned()).collect();
+    assert_eq!(labels, [OTHER]);
+}
+
+#[test]
+fn bounds_that_no_path_can_hold_are_refused() {
+    let build = |bytes| HttpPool::builder(OWN).max_key_bytes(bytes).build();
+    // Three bytes for each of a name, two for the slashes around the group's and 13 for the base.
+    let most = (65_534 - "/_groupcache/".len() - 1) / 3 - 64;
+    let pool = build(most).expect("it fits");
+    assert_eq!(pool.limits(), Limits::new(64, most));
+    let error = build(most + 1).expect_err("a path too long");
+    assert_eq!(error, BuildError::NamesTooLong { max_group_bytes: 64, max_key_bytes: most + 1 });
+    assert!(build(usize::MAX).is_err());
 }
 
 #[tokio::test]
@@ -203,8 +231,7 @@ async fn connection_that_the_peer_closed_meanwhile_is_replaced() {
 
     let listener = tokio::net::TcpListener::bind(address).await.expect("the port is free again");
     tokio::spawn(pool().serve(listener, crate::support::Echo::default(), std::future::pending()));
-    let answer = client.get("scores", "Tom", None).await.expect("a value over a new connection");
-    assert_eq!(answer.value, "Tom");
+    assert_eq!(client.value("scores", "Tom").await, "Tom", "over a new connection");
 }
 
 #[tokio::test]

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use carrotcache_peer_http::{
-    Answer, Handler, HttpPoolBuilder, PeerError, PeerRequest, Refusal, ServeError,
-};
+use carrotcache_peer_http::peer::{Answer, Handler, PeerErrorKind, Reply, Request};
+use carrotcache_peer_http::{HttpPoolBuilder, ServeError};
 use tokio::io::AsyncReadExt;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -16,14 +15,17 @@ use crate::support::{Echo, SOON, Served, ask};
 #[derive(Default)]
 struct Gate {
     asked: Notify,
-    open: Notify,
+    open: Arc<Notify>,
 }
 
 impl Handler for Gate {
-    async fn get(&self, request: PeerRequest) -> Result<Answer, Refusal> {
+    fn answer(&self, request: Request) -> Reply {
         self.asked.notify_one();
-        self.open.notified().await;
-        Ok(Answer::new(request.key))
+        let open = Arc::clone(&self.open);
+        Reply::pending(async move {
+            open.notified().await;
+            Ok(Answer::new(request.key.to_string()))
+        })
     }
 }
 
@@ -42,7 +44,7 @@ async fn shutdown_waits_for_requests_under_way() {
     assert_eq!(timeout(SOON, idle.read(&mut [0])).await.expect("in time").expect("an end"), 0);
     assert!(!serving.is_finished());
     gate.open.notify_one();
-    assert_eq!(get.await.expect("no panic").expect("a value").value, "key");
+    assert_eq!(get.await.expect("no panic").expect("a value"), Answer::new("key"));
     assert_eq!(timeout(SOON, serving).await.expect("in time").expect("no panic"), Ok(()));
 }
 
@@ -93,7 +95,7 @@ async fn panic_of_the_handler_ends_one_connection_and_nothing_else() {
     ask(&mut other, "/_groupcache/scores/Tom").await;
     let client = served.client();
     let error = client.get("panic", "key", None).await.expect_err("no value");
-    assert!(matches!(error, PeerError::Truncated { .. }), "{error:?}");
+    assert_eq!(error.kind, PeerErrorKind::Truncated, "{error:?}");
     ask(&mut other, "/_groupcache/scores/Tom").await;
     client.get("scores", "Tom", None).await.expect("a value after the panic");
 }
@@ -105,7 +107,7 @@ async fn slow_handler_is_not_cut_off_with_slow_heads() {
     let served = Served::start(Echo::default(), configure).await;
     let time_left = Some(10 * header_read_timeout);
     let error = served.client().get("never", "key", time_left).await.expect_err("no value");
-    assert!(matches!(error, PeerError::TimedOut { .. }), "{error:?}");
+    assert_eq!(error.kind, PeerErrorKind::TimedOut, "{error:?}");
 }
 
 #[tokio::test]
@@ -121,10 +123,13 @@ async fn request_that_nobody_waits_for_is_dropped() {
         dropped: Arc<Notify>,
     }
     impl Handler for Never {
-        async fn get(&self, _: PeerRequest) -> Result<Answer, Refusal> {
-            let _guard = Dropped(Arc::clone(&self.dropped));
+        fn answer(&self, _: Request) -> Reply {
+            let guard = Dropped(Arc::clone(&self.dropped));
             self.asked.notify_one();
-            std::future::pending().await
+            Reply::pending(async move {
+                let _guard = guard;
+                std::future::pending().await
+            })
         }
     }
     let handler = Arc::new(Never { asked: Notify::new(), dropped: Arc::default() });

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use carrotcache_peer_http::{
-    Answer, Handler, HttpPeer, HttpPool, HttpPoolBuilder, Owner, PeerRequest, Refusal, ServeError,
+use carrotcache_byteview::ByteView;
+use carrotcache_peer_http::peer::{
+    Answer, Handler, Owner, Peer, PeerError, PeerErrorKind, Reply, Request, ask as ask_peer,
 };
+use carrotcache_peer_http::{HttpPool, HttpPoolBuilder, ServeError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -22,22 +24,57 @@ pub(crate) struct Echo {
 }
 
 impl Handler for Echo {
-    async fn get(&self, request: PeerRequest) -> Result<Answer, Refusal> {
+    fn answer(&self, request: Request) -> Reply {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        match request.group.as_str() {
-            "no-such-group" => Err(Refusal::NoSuchGroup),
-            "not-found" => Err(Refusal::NotFound),
-            "load-failed" => Err(Refusal::LoadFailed(request.key)),
-            "overloaded" => Err(Refusal::Overloaded(request.key)),
-            "timed-out" => Err(Refusal::TimedOut),
-            "invalid" => Err(Refusal::Invalid(request.key)),
+        let key = request.key.to_string();
+        let fail = |kind: PeerErrorKind| PeerError::new(kind).with_source(key.clone());
+        Reply::ready(match &*request.group {
+            "no-such-group" => Err(PeerErrorKind::NoSuchGroup.into()),
+            "not-found" => Ok(Answer::absent()),
+            "load-failed" => Err(fail(PeerErrorKind::LoadFailed)),
+            "overloaded" => Err(fail(PeerErrorKind::Overloaded)),
+            "timed-out" => Err(PeerErrorKind::TimedOut.into()),
+            "invalid" => Err(fail(PeerErrorKind::BadRequest)),
             "panic" => panic!("as asked"),
-            "never" => std::future::pending().await,
-            "time-left" => Ok(Answer::new(format!("{:?}", request.time_left))),
-            "bytes" => Ok(Answer::new(vec![7; request.key.parse().expect("a length")])),
-            "qps" => Ok(Answer::new(request.key).with_minute_qps(1.5)),
-            _ => Ok(Answer::new(request.key)),
-        }
+            "never" => return Reply::pending(std::future::pending()),
+            "later" => return Reply::pending(async { Ok(Answer::new(key)) }),
+            "time-left" => {
+                // Rounded up to what was sent, a moment ago.
+                let left = request.time_left(Instant::now()) + Duration::from_millis(999);
+                Ok(Answer::new(left.as_secs().to_string()))
+            }
+            "bytes" => Ok(Answer::new(vec![7; key.parse().expect("a length")])),
+            "qps" => Ok(Answer::new(key).with_minute_qps(1.5)),
+            _ => Ok(Answer::new(key)),
+        })
+    }
+}
+
+/// Asks one peer, as a cache would.
+#[derive(Clone)]
+pub(crate) struct Client(pub(crate) Arc<dyn Peer>);
+
+impl Client {
+    /// Returns the peer's answer, given `time_left` or else five seconds.
+    pub(crate) async fn get(
+        &self,
+        group: &str,
+        key: &str,
+        time_left: Option<Duration>,
+    ) -> Result<Answer, PeerError> {
+        let deadline = Instant::now() + time_left.unwrap_or(Duration::from_secs(5));
+        ask_peer(&*self.0, Request::new(group, key, deadline)).await
+    }
+
+    /// Returns the bytes of the value that the peer answers with.
+    pub(crate) async fn value(&self, group: &str, key: &str) -> ByteView {
+        let answer = self.get(group, key, None).await.expect("an answer");
+        answer.entry.into_value().expect("a value")
+    }
+
+    /// Returns why the peer did not answer.
+    pub(crate) async fn error(&self, group: &str, key: &str) -> PeerError {
+        self.get(group, key, None).await.expect_err("no answer")
     }
 }
 
@@ -73,7 +110,7 @@ impl Served {
     }
 
     /// Returns a client for what is served here.
-    pub(crate) fn client(&self) -> HttpPeer {
+    pub(crate) fn client(&self) -> Client {
         client(self.pool.base_url())
     }
 
@@ -98,7 +135,7 @@ pub(crate) async fn listen() -> (TcpListener, String) {
 }
 
 /// Returns a client for the peer at `url` with the default settings.
-pub(crate) fn client(url: &str) -> HttpPeer {
+pub(crate) fn client(url: &str) -> Client {
     client_with(url, |builder| builder)
 }
 
@@ -106,7 +143,7 @@ pub(crate) fn client(url: &str) -> HttpPeer {
 pub(crate) fn client_with(
     url: &str,
     configure: impl FnOnce(HttpPoolBuilder) -> HttpPoolBuilder,
-) -> HttpPeer {
+) -> Client {
     let own = "http://own.invalid";
     let pool = configure(HttpPool::builder(own)).build().expect("a pool");
     pool.set_peers([own, url]).expect("two peers");
@@ -114,11 +151,11 @@ pub(crate) fn client_with(
 }
 
 /// Returns a peer of the pool that is not the pool's own node.
-pub(crate) fn remote(pool: &HttpPool) -> HttpPeer {
+pub(crate) fn remote(pool: &HttpPool) -> Client {
     let owners = (0..).map(|key| pool.owner(&format!("key{key}")));
     let mut remote = owners.filter_map(|owner| match owner {
         Owner::Local => None,
-        Owner::Remote(peer) => Some(peer),
+        Owner::Remote(peer) => Some(Client(peer)),
     });
     remote.next().expect("some key is owned elsewhere")
 }

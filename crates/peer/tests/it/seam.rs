@@ -71,6 +71,7 @@ async fn error_names_the_first_peer_that_is_filled_in() {
 fn only_the_owners_own_answer_is_a_verdict() {
     use PeerErrorKind::*;
     for kind in [
+        Failed,
         NoSuchGroup,
         Overloaded,
         TimedOut,

@@ -1,0 +1,73 @@
+//! Which peers fail, so that the log tells when it began and when it was over, and not each get.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use carrotcache_peer::{PeerError, Picker};
+use tokio::time::Instant;
+
+/// The peers that fail at present.
+///
+/// A peer that answers some requests and not others, because it lacks one of two groups, is not back
+/// with each answer: it is back once it has answered and did not fail for a while.
+#[derive(Default)]
+pub(crate) struct Outages {
+    failing: Mutex<HashMap<Arc<str>, Outage>>,
+    /// How many there are: read without the lock by every answer of every peer.
+    count: AtomicUsize,
+}
+
+struct Outage {
+    /// Gets whose owner could not be asked since it began.
+    gets: u64,
+    last: Instant,
+}
+
+/// How long a peer must not fail to be back.
+const QUIET: Duration = Duration::from_secs(10);
+/// From so many peers on, those that are peers no more are forgotten.
+const MANY: usize = 64;
+
+impl Outages {
+    /// Notes that `peer` could not be asked, and tells of it if that is new.
+    pub(crate) fn failed(&self, peer: &str, error: &PeerError, picker: &dyn Picker) {
+        let now = Instant::now();
+        let mut failing = self.lock();
+        if let Some(outage) = failing.get_mut(peer) {
+            outage.gets += 1;
+            outage.last = now;
+            return;
+        }
+        if failing.len() >= MANY {
+            drop(failing);
+            // Asked without the lock, since a picker is the user's code.
+            let peers = picker.peers();
+            failing = self.lock();
+            failing.retain(|label, _| peers.iter().any(|peer| peer.label() == &**label));
+        }
+        failing.insert(peer.into(), Outage { gets: 1, last: now });
+        self.count.store(failing.len(), Ordering::Relaxed);
+        drop(failing);
+        let error: &(dyn std::error::Error + 'static) = error;
+        tracing::warn!(peer, error, "a peer began to fail: its keys are loaded here");
+    }
+
+    /// Notes that `peer` answered, and tells if it is back.
+    pub(crate) fn answered(&self, peer: &str) {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut failing = self.lock();
+        let is_over = failing.get(peer).is_some_and(|outage| outage.last.elapsed() >= QUIET);
+        let Some(outage) = is_over.then(|| failing.remove(peer)).flatten() else { return };
+        self.count.store(failing.len(), Ordering::Relaxed);
+        drop(failing);
+        tracing::warn!(peer, gets = outage.gets, "a peer is back: so many gets did without it");
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Outage>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
