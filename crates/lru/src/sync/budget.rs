@@ -40,24 +40,15 @@ impl Budget {
     /// Returns the weight that is reserved; never more than [`max`](Self::max).
     ///
     /// The entries that are cached never weigh more than this, and exactly this when no operation
-    /// is under way.
+    /// is under way. It is then the sum of what the caches of the budget say they
+    /// [weigh](super::Cache::weight).
     #[must_use]
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Acquire)
     }
 
-    /// Reserves what `credit` lacks to `weight`, if it fits, and raises it.
-    pub(super) fn top_up(&self, credit: &mut u64, weight: u64) -> bool {
-        let lacking = weight.saturating_sub(*credit);
-        let is_enough = lacking == 0 || self.try_reserve(lacking);
-        if is_enough {
-            *credit += lacking;
-        }
-        is_enough
-    }
-
     /// Adds `weight` to what is used if it fits.
-    fn try_reserve(&self, weight: u64) -> bool {
+    pub(super) fn try_reserve(&self, weight: u64) -> bool {
         // Fails without a write: the counter's cache line stays with every thread that reads it.
         self.used
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
@@ -66,10 +57,8 @@ impl Budget {
             .is_ok()
     }
 
-    /// Gives back what was reserved, after the entry it was reserved for is gone.
+    /// Takes what was reserved off what is used.
     pub(super) fn release(&self, weight: u64) {
-        if weight > 0 {
-            self.used.fetch_sub(weight, Ordering::AcqRel);
-        }
+        self.used.fetch_sub(weight, Ordering::AcqRel);
     }
 }

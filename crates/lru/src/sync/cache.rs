@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::account::Account;
 use super::shard::{Departed, Shard};
 use super::{Budget, Builder};
 use crate::hash::{index_hash, shard_hash};
@@ -35,7 +36,9 @@ pub(super) type Observer<K, V> = dyn Fn(&K, &V, Cause) + Send + Sync;
 /// ```
 pub struct Cache<K, V, W, S = DefaultHashBuilder> {
     shards: Box<[Shard<K, V>]>,
-    pub(super) budget: Arc<Budget>,
+    /// After the shards, as fields are dropped in order: what the entries weigh is given back when
+    /// they are gone.
+    pub(super) account: Account,
     pub(super) weigher: W,
     hash_builder: S,
     observer: Option<Box<Observer<K, V>>>,
@@ -72,7 +75,8 @@ impl<K, V, W, S> Cache<K, V, W, S> {
         observer: Option<Box<Observer<K, V>>>,
     ) -> Self {
         let shards = (0..shards).map(|_| Shard::new()).collect();
-        Self { shards, budget, weigher, hash_builder, observer, turn: AtomicUsize::new(0) }
+        let account = Account::new(budget);
+        Self { shards, account, weigher, hash_builder, observer, turn: AtomicUsize::new(0) }
     }
 
     /// Returns the number of entries, counted shard by shard.
@@ -87,11 +91,31 @@ impl<K, V, W, S> Cache<K, V, W, S> {
         self.shards.iter().all(|shard| shard.lock().store.len() == 0)
     }
 
-    /// Returns what the entries of this cache weigh together, all shards seen at one moment.
+    /// Returns what this cache has reserved of its budget: what its entries weigh together.
+    ///
+    /// This reads one counter and takes no lock, so it may be asked before each insertion, and from
+    /// [`retain`](Self::retain)'s function too. While operations are under way on other threads it
+    /// includes what they have reserved for entries that are about to come in, and what they have not
+    /// yet given back for entries that have just left. It is never less than the entries weigh, never
+    /// more than the bound, and exact when no operation is under way, whether operations succeeded,
+    /// were refused, or ended with a panic of the user's code. The weights of all caches of a budget
+    /// then add up to [`Budget::used`].
+    ///
+    /// ```
+    /// use carrotcache_lru::sync::{Budget, Cache};
+    ///
+    /// let weigh = |_: &u32, value: &u64| *value;
+    /// let budget = Budget::new(100);
+    /// let main = Cache::with_budget(budget.clone(), weigh);
+    /// let hot = Cache::with_budget(budget.clone(), weigh);
+    /// main.insert(1, 60)?;
+    /// hot.insert(1, 30)?;
+    /// assert_eq!((main.weight(), hot.weight(), budget.used()), (60, 30, 90));
+    /// # Ok::<(), carrotcache_lru::Oversized<u32, u64>>(())
+    /// ```
     #[must_use]
     pub fn weight(&self) -> u64 {
-        let states: Vec<_> = self.shards.iter().map(Shard::lock).collect();
-        states.iter().map(|state| state.store.weight()).sum()
+        self.account.reserved()
     }
 
     /// Returns how many entries have ever been evicted to make room.
@@ -139,7 +163,7 @@ impl<K, V, W, S> Cache<K, V, W, S> {
     /// Returns the bound, which other caches may share.
     #[must_use]
     pub fn budget(&self) -> &Arc<Budget> {
-        &self.budget
+        self.account.budget()
     }
 
     /// Returns the hash builder.
@@ -200,8 +224,9 @@ impl<K, V, W, S> Cache<K, V, W, S> {
         for shard in &self.shards {
             let mut cleared = {
                 let store = &mut shard.lock().store;
-                self.budget.release(store.weight());
-                std::mem::replace(store, Store::new())
+                let cleared = std::mem::replace(store, Store::new());
+                self.account.release(cleared.weight());
+                cleared
             };
             while let Some(entry) = cleared.pop_front() {
                 self.tell(&entry, Cause::Cleared);
@@ -228,7 +253,7 @@ impl<K, V, W, S> Cache<K, V, W, S> {
             let mut departed = Departed::new();
             shard.lock().store.retain(&mut keep, |(key, value), weight| {
                 // At once, so that the budget is right even if `keep` panics at the next entry.
-                self.budget.release(weight);
+                self.account.release(weight);
                 departed.push(key, value, Cause::Removed);
             });
             self.tell_all(departed);
@@ -240,7 +265,7 @@ impl<K, V, W, S> Cache<K, V, W, S> {
     fn take(&self, store: &mut Store<K, V>, slot: u32) -> (K, V) {
         let weight = store.weight_of(slot);
         let entry = store.remove(slot);
-        self.budget.release(weight);
+        self.account.release(weight);
         entry
     }
 
@@ -396,20 +421,13 @@ impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
     }
 }
 
-/// Gives what the entries weigh back to the budget, which other caches may share.
-impl<K, V, W, S> Drop for Cache<K, V, W, S> {
-    fn drop(&mut self) {
-        self.budget.release(self.weight());
-    }
-}
-
 impl<K, V, W, S> fmt::Debug for Cache<K, V, W, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
             .field("len", &self.len())
             .field("weight", &self.weight())
             .field("shards", &self.shards.len())
-            .field("budget", &self.budget)
+            .field("budget", self.budget())
             .finish_non_exhaustive()
     }
 }

@@ -116,7 +116,7 @@ where
     fn weigh(&self, hash: u64, key: K, value: V) -> Result<Incoming<K, V>, Oversized<K, V>> {
         let weight = self.weigher.weight(&key, &value);
         let incoming = Incoming { hash, key, value, weight };
-        if weight > self.budget.max() {
+        if weight > self.budget().max() {
             return Err(self.oversized(incoming));
         }
         Ok(incoming)
@@ -125,7 +125,7 @@ where
     /// Hands an entry back.
     fn oversized(&self, incoming: Incoming<K, V>) -> Oversized<K, V> {
         let Incoming { key, value, weight, .. } = incoming;
-        Oversized { key, value, weight, max_weight: self.budget.max() }
+        Oversized { key, value, weight, max_weight: self.budget().max() }
     }
 
     /// Tells of the replaced value, of which the key that came with the new one is the key too.
@@ -142,7 +142,7 @@ where
         let held = slot.map_or(0, |slot| state.store.weight_of(slot));
         let mut credit = held;
         let is_full = slot.is_none() && state.store.is_full();
-        if is_full || !self.budget.top_up(&mut credit, incoming.weight) {
+        if is_full || !self.account.top_up(&mut credit, incoming.weight) {
             return Err(incoming);
         }
         if let Some(slot) = slot {
@@ -150,7 +150,7 @@ where
         }
         let surplus = credit - incoming.weight;
         let replaced = state.put(slot.is_some(), incoming);
-        self.budget.release(surplus);
+        self.account.release(surplus);
         Ok(replaced)
     }
 
@@ -175,9 +175,9 @@ where
             states[own].store.spare_marked();
             credit += states[own].evict(departed);
         }
-        while !self.budget.top_up(&mut credit, incoming.weight) {
+        while !self.account.top_up(&mut credit, incoming.weight) {
             let Some(heaviest) = heaviest(states, own, held) else {
-                self.budget.release(credit - held);
+                self.account.release(credit - held);
                 return Err(incoming);
             };
             let state = &mut states[heaviest];
@@ -190,15 +190,16 @@ where
             let lightest_credit = credit + state.store.weight_of(state.store.last());
             if slot.is_none() && heaviest == own && lightest_credit >= incoming.weight {
                 // The last eviction that is needed hands its slot to the new entry.
-                self.budget.release(lightest_credit - incoming.weight);
+                let surplus = lightest_credit - incoming.weight;
                 state.put_over_last(incoming, departed);
+                self.account.release(surplus);
                 return Ok(None);
             }
             credit += state.evict(departed);
         }
         let surplus = credit - incoming.weight;
         let replaced = states[own].put(slot.is_some(), incoming);
-        self.budget.release(surplus);
+        self.account.release(surplus);
         Ok(replaced)
     }
 }

@@ -44,6 +44,7 @@
 //! `Arc` or `Bytes`), and the function given to [`Cache::retain`]. Hashing, weighing, the listener
 //! and every `Drop` run with no lock held and may use the cache.
 
+mod account;
 mod budget;
 mod builder;
 mod cache;

@@ -1,5 +1,6 @@
 //! What the caches promise, each promise with a test that would fail without it.
 
+mod account;
 mod cache;
 mod entry;
 mod memory;

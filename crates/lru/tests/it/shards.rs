@@ -95,6 +95,7 @@ proptest! {
                 _ => {}
             }
             prop_assert_eq!(cache.len(), present.len());
+            prop_assert_eq!(cache.weight(), present.values().map(|value| value.0).sum::<u64>());
             prop_assert!(present.iter().all(|(key, value)| cache.peek(key) == Some(*value)));
             prop_assert_eq!(budget.used(), caches.iter().map(|(cache, _)| cache.weight()).sum::<u64>());
             prop_assert!(budget.used() <= MAX_WEIGHT);

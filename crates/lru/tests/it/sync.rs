@@ -180,7 +180,6 @@ fn bound_is_never_exceeded_while_threads_insert_and_remove() {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 assert!(budget.used() <= MAX);
-                // All shards of a cache are looked at in one moment.
                 assert!(caches.iter().all(|cache| cache.weight() <= MAX));
             }
         });
