@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 use crate::error::Error;
 use crate::flight::{Ended, Flight};
 use crate::nest;
-use crate::shard::Home;
 
 /// The work of a flight that its callers poll themselves, in a form that passes from one to the
 /// next: boxed, since it must not move once it was polled.
@@ -41,6 +40,23 @@ impl<V, E> Driver<V, E> {
     pub(crate) fn abandon(self, flight: &Arc<Flight<V, E>>) {
         self.home.end(self.hash, flight, Err(Error::Abandoned));
     }
+}
+
+/// Where a flight is entered, whatever its keys are.
+///
+/// Whoever drives a flight has to take its key out of the table in the end. A
+/// [`Follower`](crate::Follower) may have to, and does not know the type of the keys.
+pub(crate) trait Home<V, E>: Send + Sync {
+    /// What [`Shard::end`](crate::shard::Shard::end) does.
+    fn end(&self, hash: u64, flight: &Arc<Flight<V, E>>, result: Result<V, Error<E>>);
+
+    /// What [`Shard::end_driven`](crate::shard::Shard::end_driven) does.
+    fn end_driven(
+        &self,
+        hash: u64,
+        flight: Arc<Flight<V, E>>,
+        result: Result<V, Error<E>>,
+    ) -> Ended<V, E>;
 }
 
 /// Polls the `work` of `flight`, and turns a panic into an error: it must not be polled after that.

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::follower::Outcome;
+use crate::outcome::Outcome;
 use crate::waiters::Waiters;
 
 /// One run of the work, from its start to its outcome, and those who wait for it.

@@ -7,6 +7,7 @@ use crate::driver::Driver;
 use crate::error::Error;
 use crate::flight::{Flight, Look};
 use crate::nest;
+use crate::outcome::Outcome;
 
 /// A caller that waits for the end of a flight: a future of its [`Outcome`].
 ///
@@ -43,19 +44,6 @@ pub struct Follower<V, E> {
     place: Option<usize>,
     /// The work, if it is for us to poll.
     driver: Option<Driver<V, E>>,
-}
-
-/// How a flight ended, as one of its callers sees it.
-///
-/// Go's `Do` returns the same three things: value, error, and whether they were shared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Outcome<V, E> {
-    /// What came of the work.
-    pub result: Result<V, Error<E>>,
-    /// Whether more than one caller asked for it, the caller that opened the flight being one,
-    /// however many followers it made. What a cache counts as a load that was saved.
-    pub shared: bool,
 }
 
 impl<V, E> Follower<V, E> {

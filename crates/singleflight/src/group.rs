@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::follower::{Follower, Outcome};
+use crate::follower::Follower;
 use crate::leader::Leader;
 use crate::nest;
+use crate::outcome::Outcome;
 use crate::shard::{Entered, Shard};
 
 /// A table of flights: at most one open flight for each key.

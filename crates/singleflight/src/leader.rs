@@ -7,7 +7,8 @@ use std::thread;
 use crate::driver::poll_work;
 use crate::error::Error;
 use crate::flight::Flight;
-use crate::follower::{Follower, Outcome};
+use crate::follower::Follower;
+use crate::outcome::Outcome;
 use crate::shard::Shard;
 
 /// The duty to end a flight, with [`finish`](Self::finish) or [`run`](Self::run).

@@ -82,15 +82,17 @@ mod follower;
 mod group;
 mod leader;
 mod nest;
+mod outcome;
 mod shard;
 pub mod sync;
 mod table;
 mod waiters;
 
 pub use crate::error::Error;
-pub use crate::follower::{Follower, Outcome};
+pub use crate::follower::Follower;
 pub use crate::group::{DefaultHashBuilder, Group, Role};
 pub use crate::leader::Leader;
+pub use crate::outcome::Outcome;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -2,9 +2,10 @@ use std::borrow::Borrow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::driver::Home;
 use crate::error::Error;
 use crate::flight::{Ended, Flight};
-use crate::follower::Outcome;
+use crate::outcome::Outcome;
 use crate::table::Table;
 
 /// A part of a group's table behind a lock of its own.
@@ -35,23 +36,6 @@ struct Entry<K, V, E> {
 pub(crate) enum Entered<V, E> {
     Opened(Arc<Flight<V, E>>),
     Joined(Arc<Flight<V, E>>),
-}
-
-/// Where a flight is entered, whatever its keys are.
-///
-/// Whoever drives a flight has to take its key out of the table in the end. A
-/// [`Follower`](crate::Follower) may have to, and does not know the type of the keys.
-pub(crate) trait Home<V, E>: Send + Sync {
-    /// What [`Shard::end`] does.
-    fn end(&self, hash: u64, flight: &Arc<Flight<V, E>>, result: Result<V, Error<E>>);
-
-    /// What [`Shard::end_driven`] does.
-    fn end_driven(
-        &self,
-        hash: u64,
-        flight: Arc<Flight<V, E>>,
-        result: Result<V, Error<E>>,
-    ) -> Ended<V, E>;
 }
 
 impl<K, V, E> Shard<K, V, E> {

@@ -34,9 +34,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use crate::error::Error;
-use crate::follower::{Follower, Outcome};
+use crate::follower::Follower;
 use crate::group::{self, DefaultHashBuilder, Role};
 use crate::nest;
+use crate::outcome::Outcome;
 
 /// A table of flights for threads: as [`crate::Group`], and with the same guarantees.
 ///
