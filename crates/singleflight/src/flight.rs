@@ -3,7 +3,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
-use crate::driver::Driver;
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::waiters::Waiters;
@@ -12,12 +11,15 @@ use crate::waiters::Waiters;
 ///
 /// The outcome is set once and then only read, so callers clone it without a lock. A lock guards
 /// the rest and is never held while a waker or a driver is called or dropped.
-pub(crate) struct Flight<V, E> {
+///
+/// `D` is the work in the form in which one caller hands it on to the next. What that is, and how it
+/// is polled, is for the callers to know.
+pub(crate) struct Flight<V, E, D> {
     outcome: OnceLock<Outcome<V, E>>,
-    state: Mutex<State<V, E>>,
+    state: Mutex<State<D>>,
 }
 
-struct State<V, E> {
+struct State<D> {
     /// Callers that may still ask for the outcome. The one that opened the flight counts from the
     /// start, as a flight without callers that can drive it is dropped.
     callers: usize,
@@ -26,38 +28,21 @@ struct State<V, E> {
     /// Nobody was left who could drive the work, and nobody can join any more.
     abandoned: bool,
     /// The work, if the caller that drove it left and no other has taken it over yet.
-    orphan: Option<Driver<V, E>>,
+    orphan: Option<D>,
     waiters: Waiters,
 }
 
 /// What a follower finds when it looks at its flight.
-pub(crate) enum Look<V, E> {
+pub(crate) enum Look<D> {
     /// The flight has ended.
     Ended,
     /// The follower will be woken.
     Waiting,
     /// The follower has to drive the work from here on.
-    TakeOver(Driver<V, E>),
+    TakeOver(D),
 }
 
-/// Where the outcome of a driven flight is.
-pub(crate) enum Ended<V, E> {
-    /// Here: nobody else can ask for it.
-    Alone(Outcome<V, E>),
-    /// In the flight, for all its callers.
-    Shared(Arc<Flight<V, E>>),
-}
-
-impl<V: Clone, E: Clone> Ended<V, E> {
-    pub(crate) fn into_outcome(self) -> Outcome<V, E> {
-        match self {
-            Self::Alone(outcome) => outcome,
-            Self::Shared(flight) => flight.into_outcome(),
-        }
-    }
-}
-
-impl<V, E> Flight<V, E> {
+impl<V, E, D> Flight<V, E, D> {
     /// Returns an open flight with one caller.
     pub(crate) fn new() -> Self {
         let state = State {
@@ -125,7 +110,7 @@ impl<V, E> Flight<V, E> {
     }
 
     /// Looks what a follower has to do; `waker` is kept for it at `place`.
-    pub(crate) fn look(&self, place: &mut Option<usize>, waker: &Waker) -> Look<V, E> {
+    pub(crate) fn look(&self, place: &mut Option<usize>, waker: &Waker) -> Look<D> {
         if self.outcome.get().is_some() {
             return Look::Ended;
         }
@@ -152,11 +137,7 @@ impl<V, E> Flight<V, E> {
     /// Returns the work if nobody is left to drive it: the flight is abandoned then, and its key
     /// has to leave the table.
     #[must_use]
-    pub(crate) fn leave(
-        &self,
-        place: Option<usize>,
-        driver: Option<Driver<V, E>>,
-    ) -> Option<Driver<V, E>> {
+    pub(crate) fn leave(&self, place: Option<usize>, driver: Option<D>) -> Option<D> {
         let mut state = self.lock();
         state.callers -= 1;
         let waker = place.and_then(|place| state.waiters.remove(place));
@@ -181,7 +162,7 @@ impl<V, E> Flight<V, E> {
     }
 
     /// Nothing panics while the lock is held.
-    fn lock(&self) -> MutexGuard<'_, State<V, E>> {
+    fn lock(&self) -> MutexGuard<'_, State<D>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

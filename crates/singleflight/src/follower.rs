@@ -1,11 +1,10 @@
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::driver::Driver;
+use crate::driver::{Driver, SharedFlight};
 use crate::error::Error;
-use crate::flight::{Flight, Look};
+use crate::flight::Look;
 use crate::nest;
 use crate::outcome::Outcome;
 
@@ -39,7 +38,7 @@ use crate::outcome::Outcome;
 #[must_use = "a follower does nothing unless it is awaited"]
 pub struct Follower<V, E> {
     /// `None` once the outcome was returned.
-    flight: Option<Arc<Flight<V, E>>>,
+    flight: Option<SharedFlight<V, E>>,
     /// Where the flight keeps our waker.
     place: Option<usize>,
     /// The work, if it is for us to poll.
@@ -48,12 +47,12 @@ pub struct Follower<V, E> {
 
 impl<V, E> Follower<V, E> {
     /// Makes a follower that `flight` has counted already.
-    pub(crate) fn new(flight: Arc<Flight<V, E>>) -> Self {
+    pub(crate) fn new(flight: SharedFlight<V, E>) -> Self {
         Self { flight: Some(flight), place: None, driver: None }
     }
 
     /// Makes the follower of the caller that opened `flight` and polls the work itself.
-    pub(crate) fn driving(flight: Arc<Flight<V, E>>, driver: Driver<V, E>) -> Self {
+    pub(crate) fn driving(flight: SharedFlight<V, E>, driver: Driver<V, E>) -> Self {
         Self { flight: Some(flight), place: None, driver: Some(driver) }
     }
 

@@ -4,9 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 
-use crate::driver::poll_work;
+use crate::driver::{SharedFlight, poll_work};
 use crate::error::Error;
-use crate::flight::Flight;
 use crate::follower::Follower;
 use crate::outcome::Outcome;
 use crate::shard::Shard;
@@ -22,11 +21,11 @@ pub struct Leader<K, V, E> {
     shard: Arc<Shard<K, V, E>>,
     hash: u64,
     /// `None` once the flight has ended.
-    flight: Option<Arc<Flight<V, E>>>,
+    flight: Option<SharedFlight<V, E>>,
 }
 
 impl<K, V, E> Leader<K, V, E> {
-    pub(crate) fn new(shard: Arc<Shard<K, V, E>>, hash: u64, flight: Arc<Flight<V, E>>) -> Self {
+    pub(crate) fn new(shard: Arc<Shard<K, V, E>>, hash: u64, flight: SharedFlight<V, E>) -> Self {
         Self { shard, hash, flight: Some(flight) }
     }
 
@@ -96,7 +95,7 @@ impl<K, V, E> Leader<K, V, E> {
         }
     }
 
-    pub(crate) fn flight(&self) -> &Arc<Flight<V, E>> {
+    pub(crate) fn flight(&self) -> &SharedFlight<V, E> {
         self.flight.as_ref().expect(ENDED)
     }
 }

@@ -9,7 +9,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::flight::Flight;
 
 /// How deep the work of one flight can call for another and be noted. Fixed, so that noting costs
 /// two stores and no allocation; nobody nests loads so deep.
@@ -25,10 +24,7 @@ thread_local! {
 }
 
 /// Calls `work` of `flight`, which the thread leads meanwhile, and turns a panic into an error.
-pub(crate) fn lead<V, E, R>(
-    flight: &Arc<Flight<V, E>>,
-    work: impl FnOnce() -> R,
-) -> Result<R, Error<E>> {
+pub(crate) fn lead<F, E, R>(flight: &Arc<F>, work: impl FnOnce() -> R) -> Result<R, Error<E>> {
     let depth = NEST.with(|nest| {
         let depth = nest.depth.get();
         if let Some(place) = nest.flights.get(depth) {
@@ -43,7 +39,7 @@ pub(crate) fn lead<V, E, R>(
 }
 
 /// Returns whether this is called by the work of `flight`.
-pub(crate) fn leads<V, E>(flight: &Arc<Flight<V, E>>) -> bool {
+pub(crate) fn leads<F>(flight: &Arc<F>) -> bool {
     NEST.with(|nest| {
         let mut led = nest.flights.iter().take(nest.depth.get());
         led.any(|place| place.get() == address(flight))
@@ -51,6 +47,6 @@ pub(crate) fn leads<V, E>(flight: &Arc<Flight<V, E>>) -> bool {
 }
 
 /// Flights are told apart by where they are, which stays the same while someone leads them.
-fn address<V, E>(flight: &Arc<Flight<V, E>>) -> usize {
+fn address<F>(flight: &Arc<F>) -> usize {
     Arc::as_ptr(flight).addr()
 }

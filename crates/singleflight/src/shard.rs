@@ -2,9 +2,9 @@ use std::borrow::Borrow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::driver::Home;
+use crate::driver::{Ended, Home, SharedFlight};
 use crate::error::Error;
-use crate::flight::{Ended, Flight};
+use crate::flight::Flight;
 use crate::outcome::Outcome;
 use crate::table::Table;
 
@@ -23,19 +23,19 @@ pub(crate) struct Shard<K, V, E> {
 struct Inner<K, V, E> {
     table: Table<Entry<K, V, E>>,
     /// A flight that is as good as new, to be used again.
-    spare: Option<Arc<Flight<V, E>>>,
+    spare: Option<SharedFlight<V, E>>,
 }
 
 /// An open flight under its key.
 struct Entry<K, V, E> {
     key: K,
-    flight: Arc<Flight<V, E>>,
+    flight: SharedFlight<V, E>,
 }
 
 /// What became of an attempt to open a flight.
 pub(crate) enum Entered<V, E> {
-    Opened(Arc<Flight<V, E>>),
-    Joined(Arc<Flight<V, E>>),
+    Opened(SharedFlight<V, E>),
+    Joined(SharedFlight<V, E>),
 }
 
 impl<K, V, E> Shard<K, V, E> {
@@ -55,7 +55,7 @@ impl<K, V, E> Shard<K, V, E> {
     }
 
     /// Returns the flight of `key`, joined, if one is open.
-    fn join<Q>(&self, hash: u64, key: &Q) -> Option<Arc<Flight<V, E>>>
+    fn join<Q>(&self, hash: u64, key: &Q) -> Option<SharedFlight<V, E>>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
@@ -105,7 +105,7 @@ impl<K, V, E> Shard<K, V, E> {
 
     /// Ends `flight`: the key leaves the table, then everybody who waits is woken, so that whoever
     /// has seen the outcome and asks again does not find this flight.
-    pub(crate) fn end(&self, hash: u64, flight: &Arc<Flight<V, E>>, result: Result<V, Error<E>>) {
+    pub(crate) fn end(&self, hash: u64, flight: &SharedFlight<V, E>, result: Result<V, Error<E>>) {
         let _key = self.close(hash, flight);
         flight.end(result);
     }
@@ -116,7 +116,7 @@ impl<K, V, E> Shard<K, V, E> {
     pub(crate) fn end_driven(
         &self,
         hash: u64,
-        flight: Arc<Flight<V, E>>,
+        flight: SharedFlight<V, E>,
         result: Result<V, Error<E>>,
     ) -> Ended<V, E> {
         let mut inner = self.lock();
@@ -142,7 +142,7 @@ impl<K, V, E> Shard<K, V, E> {
     /// Removes `flight` unless it was forgotten; a newer flight under the same key stays.
     ///
     /// Returns the key, to be dropped last: its drop is the user's code, and may panic.
-    fn close(&self, hash: u64, flight: &Arc<Flight<V, E>>) -> Option<K> {
+    fn close(&self, hash: u64, flight: &SharedFlight<V, E>) -> Option<K> {
         let same = |entry: &Entry<K, V, E>| Arc::ptr_eq(&entry.flight, flight);
         self.remove(&mut self.lock(), hash, same).map(|entry| entry.key)
     }
@@ -171,14 +171,14 @@ impl<K, V, E> Shard<K, V, E> {
 }
 
 impl<K: Send, V: Send + Sync, E: Send + Sync> Home<V, E> for Shard<K, V, E> {
-    fn end(&self, hash: u64, flight: &Arc<Flight<V, E>>, result: Result<V, Error<E>>) {
+    fn end(&self, hash: u64, flight: &SharedFlight<V, E>, result: Result<V, Error<E>>) {
         self.end(hash, flight, result);
     }
 
     fn end_driven(
         &self,
         hash: u64,
-        flight: Arc<Flight<V, E>>,
+        flight: SharedFlight<V, E>,
         result: Result<V, Error<E>>,
     ) -> Ended<V, E> {
         self.end_driven(hash, flight, result)
