@@ -83,3 +83,22 @@ impl RingBuilder {
         Ring::place(self.scheme, points_per_node, self.nodes)
     }
 }
+
+impl Ring {
+    /// Returns the ring of the nodes `labels` as groupcache places them: CRC-32, 50 points each.
+    ///
+    /// The order of the labels matters only where two points fall on the same hash: the label
+    /// given last has it.
+    ///
+    /// # Errors
+    ///
+    /// [`RingError::DuplicateLabel`] if a label is given twice.
+    pub fn new(labels: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, RingError> {
+        Self::builder().nodes(labels).build()
+    }
+
+    /// Returns a builder for a ring with another scheme, other points per node, or weights.
+    pub fn builder() -> RingBuilder {
+        RingBuilder::default()
+    }
+}

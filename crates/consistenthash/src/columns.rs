@@ -1,8 +1,44 @@
-//! The points of a table while it is put together.
+//! How a table is put together.
 
 use std::ops::Range;
 
 use crate::table::{Point, Table, WINDOW, bucket, head, high_half, index_bits, low_half, unhead};
+
+impl Table {
+    /// Makes the table of `points`, given in any order.
+    pub(crate) fn new(points: &[Point]) -> Self {
+        let mut columns = Columns::with_capacity(points.len());
+        sort(points).into_iter().for_each(|point| columns.push(point));
+        columns.finish()
+    }
+
+    /// Returns the table with the points of one more node, which comes after all others and so
+    /// wins every tie. `added` may be in any order.
+    pub(crate) fn with(&self, added: &[Point]) -> Self {
+        let mut columns = Columns::with_capacity(self.len() + added.len());
+        let mut begin = 0;
+        for point in sort(added) {
+            let end = self.lookup(point.position).unwrap_or(0);
+            columns.copy(self, begin..end);
+            columns.push(point);
+            begin = end;
+        }
+        columns.copy(self, begin..self.len());
+        columns.finish()
+    }
+
+    /// Returns the table without the points of the node `gone`; later nodes move up by one.
+    pub(crate) fn without(&self, gone: usize) -> Self {
+        let mut columns = Columns::with_capacity(self.len());
+        let mut begin = 0;
+        for run in self.owners[..self.len()].split(|owner| usize::from(*owner) == gone) {
+            columns.copy(self, begin..begin + run.len());
+            begin += run.len() + 1;
+        }
+        columns.move_up_owners(gone);
+        columns.finish()
+    }
+}
 
 /// Points in order of rank, column by column.
 ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::nodes::Nodes;
 use crate::table::Table;
-use crate::{RingBuilder, RingError, Scheme, Successors};
+use crate::{RingError, Scheme};
 
 /// Nodes on a circle, each owning the keys that fall in its arcs.
 ///
@@ -38,23 +38,6 @@ struct Shared {
 }
 
 impl Ring {
-    /// Returns the ring of the nodes `labels` as groupcache places them: CRC-32, 50 points each.
-    ///
-    /// The order of the labels matters only where two points fall on the same hash: the label
-    /// given last has it.
-    ///
-    /// # Errors
-    ///
-    /// [`RingError::DuplicateLabel`] if a label is given twice.
-    pub fn new(labels: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, RingError> {
-        Self::builder().nodes(labels).build()
-    }
-
-    /// Returns a builder for a ring with another scheme, other points per node, or weights.
-    pub fn builder() -> RingBuilder {
-        RingBuilder::default()
-    }
-
     /// Returns the label of the node that owns `key`, or `None` if nobody owns anything.
     ///
     /// Costs the hash of the key and about as much again, however many nodes there are.
@@ -68,23 +51,6 @@ impl Ring {
     #[must_use]
     pub fn get_index(&self, key: impl AsRef<[u8]>) -> Option<usize> {
         self.shared.table.owner(self.position(key))
-    }
-
-    /// Returns the nodes in the order in which they would own `key` if those before them left,
-    /// its owner first, each once.
-    ///
-    /// Nothing is allocated for the first eight.
-    ///
-    /// ```
-    /// # use carrotcache_consistenthash::Ring;
-    /// let ring = Ring::new(["a", "b", "c", "d"])?;
-    /// let replicas: Vec<&str> = ring.successors("key").take(3).collect();
-    /// assert_eq!(ring.without_node(replicas[0])?.get("key"), Some(replicas[1]));
-    /// # Ok::<(), carrotcache_consistenthash::RingError>(())
-    /// ```
-    #[must_use]
-    pub fn successors(&self, key: impl AsRef<[u8]>) -> Successors<'_> {
-        Successors::new(self, self.position(key))
     }
 
     /// Returns the labels in the order in which they were given.

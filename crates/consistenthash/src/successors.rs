@@ -44,6 +44,25 @@ impl fmt::Debug for Successors<'_> {
     }
 }
 
+impl Ring {
+    /// Returns the nodes in the order in which they would own `key` if those before them left,
+    /// its owner first, each once.
+    ///
+    /// Nothing is allocated for the first eight.
+    ///
+    /// ```
+    /// # use carrotcache_consistenthash::Ring;
+    /// let ring = Ring::new(["a", "b", "c", "d"])?;
+    /// let replicas: Vec<&str> = ring.successors("key").take(3).collect();
+    /// assert_eq!(ring.without_node(replicas[0])?.get("key"), Some(replicas[1]));
+    /// # Ok::<(), carrotcache_consistenthash::RingError>(())
+    /// ```
+    #[must_use]
+    pub fn successors(&self, key: impl AsRef<[u8]>) -> Successors<'_> {
+        Successors::new(self, self.position(key))
+    }
+}
+
 /// The owners of the points from some position on, each once.
 #[derive(Clone)]
 struct Owners<'a> {

@@ -1,7 +1,5 @@
 //! The sorted points, and the index that leads to the right eight of them.
 
-use crate::columns::{Columns, sort};
-
 /// How many points a lookup compares at once: as many as two vector instructions take.
 pub(crate) const WINDOW: usize = 8;
 
@@ -46,40 +44,6 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Makes the table of `points`, given in any order.
-    pub(crate) fn new(points: &[Point]) -> Self {
-        let mut columns = Columns::with_capacity(points.len());
-        sort(points).into_iter().for_each(|point| columns.push(point));
-        columns.finish()
-    }
-
-    /// Returns the table with the points of one more node, which comes after all others and so
-    /// wins every tie. `added` may be in any order.
-    pub(crate) fn with(&self, added: &[Point]) -> Self {
-        let mut columns = Columns::with_capacity(self.len() + added.len());
-        let mut begin = 0;
-        for point in sort(added) {
-            let end = self.lookup(point.position).unwrap_or(0);
-            columns.copy(self, begin..end);
-            columns.push(point);
-            begin = end;
-        }
-        columns.copy(self, begin..self.len());
-        columns.finish()
-    }
-
-    /// Returns the table without the points of the node `gone`; later nodes move up by one.
-    pub(crate) fn without(&self, gone: usize) -> Self {
-        let mut columns = Columns::with_capacity(self.len());
-        let mut begin = 0;
-        for run in self.owners[..self.len()].split(|owner| usize::from(*owner) == gone) {
-            columns.copy(self, begin..begin + run.len());
-            begin += run.len() + 1;
-        }
-        columns.move_up_owners(gone);
-        columns.finish()
-    }
-
     /// Returns the number of points.
     pub(crate) fn len(&self) -> usize {
         self.owners.len().saturating_sub(1)
@@ -132,7 +96,7 @@ impl Table {
     /// Returns the index of the first point at or after `position`: that of a sentinel if there
     /// is none, and `None` if there are no points at all.
     #[inline]
-    fn lookup(&self, position: u64) -> Option<usize> {
+    pub(crate) fn lookup(&self, position: u64) -> Option<usize> {
         let bucket = usize::try_from(position >> self.shift).unwrap_or(usize::MAX);
         let mut at = *self.starts.get(bucket)? as usize;
         let wanted = head(position);
