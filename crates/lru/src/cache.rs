@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 
 use crate::hash::index_hash;
 use crate::store::Store;
-use crate::{Cause, Count, DefaultHashBuilder, Ignore, Listener, RefMut, Weigher};
+use crate::{Cause, Count, DefaultHashBuilder, Ignore, Listener, Weigher};
 
 /// A cache that holds entries up to a total weight and lets the least recently used ones go first.
 ///
@@ -315,44 +315,6 @@ where
     S: BuildHasher,
     L: Listener<K, V>,
 {
-    /// Returns the value for `key` behind a guard, and makes it the most recently used one.
-    ///
-    /// The entry is weighed again when the guard is dropped: see [`RefMut`].
-    ///
-    /// ```
-    /// use carrotcache_lru::LruCache;
-    ///
-    /// let mut texts = LruCache::new(5, |_: &u8, text: &String| text.len() as u64);
-    /// texts.insert(1, "one".to_owned())?;
-    /// texts.insert(2, "2".to_owned())?;
-    /// if let Some(mut text) = texts.get_mut(&2) {
-    ///     text.push_str("nd");
-    /// }
-    /// // Three bytes and three are more than five, so the one used longer ago had to leave.
-    /// assert!(texts.keys().eq(&[2]));
-    /// # Ok::<(), carrotcache_lru::Oversized<u8, String>>(())
-    /// ```
-    pub fn get_mut<Q: ?Sized + Hash + Eq>(&mut self, key: &Q) -> Option<RefMut<'_, K, V, W, S, L>>
-    where
-        K: Borrow<Q>,
-    {
-        self.get_mut_hashed(self.hash(key), key)
-    }
-
-    /// As [`get_mut`](Self::get_mut), for a caller that has the [`hash`](Self::hash) of the key.
-    pub fn get_mut_hashed<Q: ?Sized + Eq>(
-        &mut self,
-        hash: u64,
-        key: &Q,
-    ) -> Option<RefMut<'_, K, V, W, S, L>>
-    where
-        K: Borrow<Q>,
-    {
-        let slot = self.find(hash, key)?;
-        self.store.promote(slot);
-        Some(RefMut::new(self))
-    }
-
     /// Removes the entry for `key` and returns its value.
     ///
     /// ```

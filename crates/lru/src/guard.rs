@@ -1,5 +1,6 @@
 //! Mutable access that keeps the weights true.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::ops::{Deref, DerefMut};
@@ -42,6 +43,52 @@ where
     #[must_use]
     pub fn key(&self) -> &K {
         &self.cache.store.entry(self.cache.store.first()).0
+    }
+}
+
+impl<K, V, W, S, L> LruCache<K, V, W, S, L>
+where
+    K: Hash + Eq,
+    W: Weigher<K, V>,
+    S: BuildHasher,
+    L: Listener<K, V>,
+{
+    /// Returns the value for `key` behind a guard, and makes it the most recently used one.
+    ///
+    /// The entry is weighed again when the guard is dropped: see [`RefMut`].
+    ///
+    /// ```
+    /// use carrotcache_lru::LruCache;
+    ///
+    /// let mut texts = LruCache::new(5, |_: &u8, text: &String| text.len() as u64);
+    /// texts.insert(1, "one".to_owned())?;
+    /// texts.insert(2, "2".to_owned())?;
+    /// if let Some(mut text) = texts.get_mut(&2) {
+    ///     text.push_str("nd");
+    /// }
+    /// // Three bytes and three are more than five, so the one used longer ago had to leave.
+    /// assert!(texts.keys().eq(&[2]));
+    /// # Ok::<(), carrotcache_lru::Oversized<u8, String>>(())
+    /// ```
+    pub fn get_mut<Q: ?Sized + Hash + Eq>(&mut self, key: &Q) -> Option<RefMut<'_, K, V, W, S, L>>
+    where
+        K: Borrow<Q>,
+    {
+        self.get_mut_hashed(self.hash(key), key)
+    }
+
+    /// As [`get_mut`](Self::get_mut), for a caller that has the [`hash`](Self::hash) of the key.
+    pub fn get_mut_hashed<Q: ?Sized + Eq>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<RefMut<'_, K, V, W, S, L>>
+    where
+        K: Borrow<Q>,
+    {
+        let slot = self.find(hash, key)?;
+        self.store.promote(slot);
+        Some(RefMut::new(self))
     }
 }
 

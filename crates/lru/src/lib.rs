@@ -63,6 +63,7 @@
 //! It knows nothing of time, of loading, or of async, and its policy is recency: a long scan over
 //! keys that are never asked for again flushes it.
 
+mod bytes;
 mod cache;
 mod entry;
 mod error;

@@ -83,3 +83,22 @@ impl<K, V, W, S> Builder<K, V, W, S> {
         Cache::assemble(shards, self.budget, self.weigher, self.hash_builder, self.observer)
     }
 }
+
+impl<K, V, W> Cache<K, V, W> {
+    /// Returns an empty cache whose entries weigh at most `max_weight` together.
+    #[must_use]
+    pub fn new(max_weight: u64, weigher: W) -> Self {
+        Self::with_budget(Budget::new(max_weight), weigher)
+    }
+
+    /// Returns an empty cache that shares its bound with the others of the budget.
+    #[must_use]
+    pub fn with_budget(budget: Arc<Budget>, weigher: W) -> Self {
+        Self::builder(budget, weigher).build()
+    }
+
+    /// Returns a builder, with which hashing, shards and a listener can be chosen.
+    pub fn builder(budget: Arc<Budget>, weigher: W) -> Builder<K, V, W> {
+        Builder::new(budget, weigher)
+    }
+}

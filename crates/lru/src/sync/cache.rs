@@ -4,13 +4,12 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
+use super::Budget;
 use super::account::Account;
 use super::shard::{Departed, Shard};
-use super::{Budget, Builder};
 use crate::hash::{index_hash, shard_hash};
-use crate::store::Store;
 use crate::{Cause, DefaultHashBuilder};
 
 /// Who is told of entries that left.
@@ -43,26 +42,7 @@ pub struct Cache<K, V, W, S = DefaultHashBuilder> {
     hash_builder: S,
     observer: Option<Box<Observer<K, V>>>,
     /// Where [`pop_lru`](Self::pop_lru) looks next.
-    turn: AtomicUsize,
-}
-
-impl<K, V, W> Cache<K, V, W> {
-    /// Returns an empty cache whose entries weigh at most `max_weight` together.
-    #[must_use]
-    pub fn new(max_weight: u64, weigher: W) -> Self {
-        Self::with_budget(Budget::new(max_weight), weigher)
-    }
-
-    /// Returns an empty cache that shares its bound with the others of the budget.
-    #[must_use]
-    pub fn with_budget(budget: Arc<Budget>, weigher: W) -> Self {
-        Self::builder(budget, weigher).build()
-    }
-
-    /// Returns a builder, with which hashing, shards and a listener can be chosen.
-    pub fn builder(budget: Arc<Budget>, weigher: W) -> Builder<K, V, W> {
-        Builder::new(budget, weigher)
-    }
+    pub(super) turn: AtomicUsize,
 }
 
 impl<K, V, W, S> Cache<K, V, W, S> {
@@ -181,94 +161,6 @@ impl<K, V, W, S> Cache<K, V, W, S> {
         stores.sum::<usize>() + size_of_val(&*self.shards)
     }
 
-    /// Takes an entry out: the one that its shard would evict next.
-    ///
-    /// Shards take turns, and empty ones are passed over. `None` means that each was empty when it
-    /// was looked at. The cause is [`Cause::Removed`].
-    ///
-    /// ```
-    /// use carrotcache_lru::sync::Cache;
-    ///
-    /// let cache = Cache::new(10, |_: &&str, _: &i32| 5);
-    /// cache.insert("Tom", 630)?;
-    /// assert_eq!(cache.pop_lru(), Some(("Tom", 630)));
-    /// assert_eq!((cache.pop_lru(), cache.budget().used()), (None, 0));
-    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
-    /// ```
-    pub fn pop_lru(&self) -> Option<(K, V)> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        (0..self.shards.len()).find_map(|step| {
-            let shard = &self.shards[turn.wrapping_add(step) % self.shards.len()];
-            let entry = {
-                let store = &mut shard.lock().store;
-                let slot = store.spare_marked()?;
-                self.take(store, slot)
-            };
-            self.tell(&entry, Cause::Removed);
-            Some(entry)
-        })
-    }
-
-    /// Removes every entry, shard by shard, and gives the memory back.
-    ///
-    /// ```
-    /// use carrotcache_lru::sync::Cache;
-    ///
-    /// let cache = Cache::new(10, |_: &&str, _: &i32| 5);
-    /// cache.insert("Tom", 630)?;
-    /// cache.clear();
-    /// assert_eq!((cache.len(), cache.budget().used()), (0, 0));
-    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
-    /// ```
-    pub fn clear(&self) {
-        for shard in &self.shards {
-            let mut cleared = {
-                let store = &mut shard.lock().store;
-                let cleared = std::mem::replace(store, Store::new());
-                self.account.release(cleared.weight());
-                cleared
-            };
-            while let Some(entry) = cleared.pop_front() {
-                self.tell(&entry, Cause::Cleared);
-            }
-        }
-    }
-
-    /// Removes the entries for which `keep` is false, shard by shard, with the shard locked.
-    ///
-    /// `keep` must not use the cache: it would wait for itself.
-    ///
-    /// ```
-    /// use carrotcache_lru::sync::Cache;
-    ///
-    /// let cache = Cache::new(10, |_: &&str, _: &i32| 1);
-    /// cache.insert("Tom", 630)?;
-    /// cache.insert("Jack", 589)?;
-    /// cache.retain(|_, score| *score > 600);
-    /// assert_eq!((cache.len(), cache.contains_key("Tom")), (1, true));
-    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
-    /// ```
-    pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
-        for shard in &self.shards {
-            let mut departed = Departed::new();
-            shard.lock().store.retain(&mut keep, |(key, value), weight| {
-                // At once, so that the budget is right even if `keep` panics at the next entry.
-                self.account.release(weight);
-                departed.push(key, value, Cause::Removed);
-            });
-            self.tell_all(departed);
-        }
-    }
-
-    /// Takes an entry out of a locked shard and gives its weight back before that is unlocked: who
-    /// locks all shards to find room finds every weight in a shard or free.
-    fn take(&self, store: &mut Store<K, V>, slot: u32) -> (K, V) {
-        let weight = store.weight_of(slot);
-        let entry = store.remove(slot);
-        self.account.release(weight);
-        entry
-    }
-
     /// All shards, in the order in which whoever needs several must lock them.
     pub(super) fn shards(&self) -> &[Shard<K, V>] {
         &self.shards
@@ -310,29 +202,6 @@ impl<K: Hash + Eq, V, W, S: BuildHasher> Cache<K, V, W, S> {
     {
         let hash = self.hash(key);
         self.shards[self.shard_of(hash)].lock().store.find_key(index_hash(hash), key).is_some()
-    }
-
-    /// Removes the entry for `key` and returns its value.
-    pub fn remove<Q: ?Sized + Hash + Eq>(&self, key: &Q) -> Option<V>
-    where
-        K: Borrow<Q>,
-    {
-        self.remove_hashed(self.hash(key), key).map(|(_, value)| value)
-    }
-
-    /// As [`remove`](Self::remove), for a caller that has the [`hash`](Self::hash) of the key.
-    /// Returns the key as well.
-    pub fn remove_hashed<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Option<(K, V)>
-    where
-        K: Borrow<Q>,
-    {
-        let entry = {
-            let store = &mut self.shards[self.shard_of(hash)].lock().store;
-            let slot = store.find_key(index_hash(hash), key)?;
-            self.take(store, slot)
-        };
-        self.tell(&entry, Cause::Removed);
-        Some(entry)
     }
 }
 

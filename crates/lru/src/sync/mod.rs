@@ -49,6 +49,7 @@ mod budget;
 mod builder;
 mod cache;
 mod insert;
+mod remove;
 mod shard;
 
 pub use budget::Budget;
