@@ -35,6 +35,13 @@ use crate::outcome::Outcome;
 /// May be dropped at any time. The flight of a [`Leader`](crate::Leader) goes on without it; in a
 /// flight of [`Group::work`](crate::Group::work) another caller takes the work over if this one
 /// drove it, and without another caller the work is dropped.
+///
+/// # Several runtimes
+///
+/// A follower may be awaited on any runtime, or on none. That of a [`Leader`](crate::Leader) waits
+/// for nothing but the leader. One that takes over the work of
+/// [`Group::work`](crate::Group::work) drives it on its own runtime, while the timers and sockets of
+/// that work stay with another: what this means is told there.
 #[must_use = "a follower does nothing unless it is awaited"]
 pub struct Follower<V, E> {
     /// `None` once the outcome was returned.

@@ -113,6 +113,21 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
     /// A caller that holds this future without polling it keeps everybody waiting if it is the
     /// one that drives. Where callers cannot be trusted to poll, run the work in a task of its
     /// own, as [`join`](Self::join) shows.
+    ///
+    /// # Several runtimes
+    ///
+    /// The work is polled by whichever caller drives it, and so on that caller's runtime. If the
+    /// runtime is shut down, that drops the caller, and a caller on another runtime goes on driving.
+    /// But timers and sockets that the work has made stay with the runtime on which they were made,
+    /// most often that of the caller that polled the work first:
+    ///
+    /// - If nothing drives that runtime any more, as when a `block_on` has returned, they wake nobody:
+    ///   every caller of the key waits until it is driven again.
+    /// - If that runtime was shut down, they fail. A timer of tokio's panics, which callers get as
+    ///   [`Error::Panicked`].
+    ///
+    /// Callers on several runtimes should therefore share a group only if they run the work in tasks
+    /// of one runtime, with [`join`](Self::join): see [the example](crate#several-runtimes).
     pub async fn work<Q, F, Fut>(&self, key: &Q, f: F) -> Result<V, Error<E>>
     where
         K: Borrow<Q> + Send + 'static,

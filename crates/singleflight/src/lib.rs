@@ -55,6 +55,48 @@
 //! | the key is forgotten | the next caller starts anew | the same | – | – | – |
 //! | a result arrives | all are woken at once | all at once | all at once | one wakes the next | one wakes the next |
 //!
+//! # Several runtimes
+//!
+//! With [`Group::work`], the work moves from caller to caller, and so from runtime to runtime. Timers
+//! and sockets that it has made do not move: they need the runtime on which they were made, and if
+//! that is no longer driven, callers on other runtimes [wait in vain](Group::work).
+//! Callers that share a group between runtimes run the work in tasks of one of them, which lives at
+//! least as long as they need results:
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use std::time::Duration;
+//!
+//! use carrotcache_singleflight::{Follower, Group, Role};
+//! use tokio::runtime::{Builder, Handle};
+//!
+//! type Flights = Group<String, u32, Infallible>;
+//!
+//! fn load(flights: &Flights, key: &str, runtime: &Handle) -> Follower<u32, Infallible> {
+//!     match flights.join(key) {
+//!         Role::Follower(follower) => follower,
+//!         Role::Leader(leader) => {
+//!             let follower = leader.follow();
+//!             runtime.spawn(leader.run(async {
+//!                 tokio::time::sleep(Duration::from_millis(1)).await;
+//!                 Ok(630)
+//!             }));
+//!             follower
+//!         }
+//!     }
+//! }
+//!
+//! let loads = Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
+//! let caller = Builder::new_current_thread().build()?; // Without timers: it needs none.
+//! let flights = Flights::new();
+//! let outcome = caller.block_on(load(&flights, "Tom", loads.handle()));
+//! assert_eq!(outcome.result, Ok(630));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! If that runtime is shut down, its tasks are dropped, and callers on all runtimes get
+//! [`Error::Abandoned`].
+//!
 //! # What is promised
 //!
 //! - For each key, at most one flight is open at a time, and its work is started once.

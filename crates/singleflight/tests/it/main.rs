@@ -4,6 +4,7 @@ mod allocations;
 mod foreign;
 mod group;
 mod interleavings;
+mod runtimes;
 mod seam;
 mod sync;
 mod util;
