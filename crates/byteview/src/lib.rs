@@ -26,7 +26,7 @@
 //!
 //! A view in an `Arc<[u8]>` needs one allocation for its whole life, which holds the bytes and two
 //! words of counts. A `Bytes` or a `Vec` keeps its count in a second allocation, made at the first
-//! clone: so does every value of a cache that was asked for once. A cache should keep what
+//! clone, and a cache clones each value at its first hit. So it should keep what
 //! [`compact`](ByteView::compact) returns. The tests count the allocations of this table.
 //!
 //! # What it looks like from outside
@@ -66,9 +66,9 @@
 //!
 //! # What it is not
 //!
-//! It is no buffer to write to (build a `Vec` or a [`BytesMut`](bytes::BytesMut) and convert it),
-//! no rope (joining two views copies), and no string: that the bytes are text is checked by
-//! [`ByteView::as_str`] each time.
+//! It is not a buffer to write to (build a `Vec` or a [`BytesMut`](bytes::BytesMut) and convert it),
+//! not a rope (joining two views copies), and not a string: [`ByteView::as_str`] checks each time
+//! that the bytes are text.
 
 mod compare;
 mod convert;

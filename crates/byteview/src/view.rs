@@ -35,7 +35,7 @@ enum Repr {
     Own(Own),
 }
 
-/// What a view holds when it is no [`Bytes`].
+/// What a view holds when it is not a [`Bytes`].
 ///
 /// Split from [`Repr`] so that both enums find a niche for their tag: the view stays as small as
 /// a `Bytes`, four words.
@@ -134,7 +134,7 @@ impl ByteView {
         str::from_utf8(self.as_bytes())
     }
 
-    /// Returns a copy of the bytes, for who wants to change them.
+    /// Returns a copy of the bytes, for a caller that wants to change them.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
         self.as_bytes().to_vec()

@@ -27,7 +27,7 @@
 //! CRC-32 is not random. It is linear: the points of two labels of one length are the same
 //! pattern, moved by an xor. `http://127.0.0.1:8001` and `:8002` differ in few bits, so their
 //! patterns often fall on each other, and one node gets arcs that are always short. More points do
-//! not help, for they only repeat the pattern more finely:
+//! not help, because they only repeat the pattern more finely:
 //!
 //! | labels | nodes × points | ideal | `groupcache` | `balanced` | `mailgun-v2` |
 //! |---|---|---|---|---|---|

@@ -3,10 +3,10 @@
 use crate::Ring;
 
 impl Ring {
-    /// Returns the first successor of `key` that has room for one more, or `None` if nobody owns
-    /// anything.
+    /// Returns the first successor of `key` that has room for one more, or `None` if the ring
+    /// has no points.
     ///
-    /// A ring shares out keys, not load: one popular key, or an uneven ring, can press on one node
+    /// A ring shares out keys, not load: one popular key, or an uneven ring, can overload one node
     /// while others are idle. Here a node has room while its load is below `factor` times its part
     /// of the whole load, so none ever gets more than that, and a key moves on only while its
     /// owner is full. A `factor` of 1.25 is a good start; close to 1 evens out more and moves more

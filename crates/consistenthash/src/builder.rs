@@ -61,7 +61,7 @@ impl RingBuilder {
         self
     }
 
-    /// Returns the ring. A ring without nodes is allowed: nobody owns anything then.
+    /// Returns the ring. A ring without nodes is allowed: no key has an owner then.
     ///
     /// Costs a hash for each point and a sort of them all.
     ///

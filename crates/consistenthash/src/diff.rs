@@ -10,8 +10,8 @@ impl Ring {
     /// in order.
     ///
     /// This tells what a change of nodes costs before it is made, and which keys to hand over. The
-    /// ranges never overlap and never cross 0; what crosses it comes as two. Costs a walk over the
-    /// points of both rings.
+    /// ranges never overlap; one that would cross 0 is split there. Costs a walk over the points of
+    /// both rings.
     ///
     /// ```
     /// # use carrotcache_consistenthash::Ring;
@@ -31,7 +31,7 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`RingError::DifferentSchemes`] if the same key lies elsewhere on the other ring.
+    /// [`RingError::DifferentSchemes`] if the two rings place keys by different schemes.
     pub fn diff<'a>(&'a self, other: &'a Ring) -> Result<Vec<Move<'a>>, RingError> {
         let (this_scheme, other_scheme) = (self.scheme().name(), other.scheme().name());
         if this_scheme != other_scheme {
@@ -85,7 +85,7 @@ impl Move<'_> {
     }
 }
 
-/// Ranges that move, neighbours of the same kind joined.
+/// Ranges that move; neighbours that move between the same two nodes are joined.
 #[derive(Default)]
 struct Moves<'a>(Vec<Move<'a>>);
 

@@ -4,7 +4,7 @@ use crate::Ring;
 
 impl Ring {
     /// Returns a number that is the same for two rings if they place every key alike, in any
-    /// process and on any machine, and all but certainly another if they do not.
+    /// process and on any machine, and almost certainly differs if they do not.
     ///
     /// It depends on the scheme's name, the labels, and where their points lie. The order in which
     /// labels were given matters only where it decides a tie. It is no cryptographic hash: it

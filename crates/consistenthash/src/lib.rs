@@ -17,7 +17,7 @@
 //!        b ───── c                      so c owns it ─────╯
 //! ```
 //!
-//! A node that joins takes the arcs that end at its own points, a bit from everyone, and no key
+//! A node that joins takes the arcs that end at its own points, a little from each, and no key
 //! moves between two others. A node that leaves gives its arcs to whoever comes next. The more
 //! points, the more even the shares.
 //!

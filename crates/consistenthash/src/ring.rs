@@ -38,7 +38,7 @@ struct Shared {
 }
 
 impl Ring {
-    /// Returns the label of the node that owns `key`, or `None` if nobody owns anything.
+    /// Returns the label of the node that owns `key`, or `None` if the ring has no points.
     ///
     /// Costs the hash of the key and about as much again, however many nodes there are.
     #[must_use]
@@ -47,7 +47,7 @@ impl Ring {
     }
 
     /// Returns the index in [`labels`](Self::labels) of the node that owns `key`, or `None` if
-    /// nobody owns anything.
+    /// the ring has no points.
     #[must_use]
     pub fn get_index(&self, key: impl AsRef<[u8]>) -> Option<usize> {
         self.shared.table.owner(self.position(key))
@@ -141,8 +141,8 @@ impl Ring {
     /// Returns each label with its share of all keys, from 0 to 1, in the order of
     /// [`labels`](Self::labels).
     ///
-    /// The shares are exact for keys that hash evenly, and sum up to 1 unless nobody owns
-    /// anything. Costs a walk over all points.
+    /// The shares are exact for keys that hash evenly, and sum up to 1 unless the ring has no
+    /// points. Costs a walk over all points.
     #[must_use]
     pub fn shares(&self) -> Vec<(&str, f64)> {
         let mut owned = vec![0_u128; self.len()];

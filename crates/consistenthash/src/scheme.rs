@@ -24,8 +24,8 @@ pub enum Scheme {
     /// `http://10.0.0.1:8080`.
     MailgunV2,
     /// `groupcache/groupcache-go/v3`: as [`MailgunV2`](Self::MailgunV2), but its labels are
-    /// addresses without a URL's scheme. Give base URLs all the same: what stands before `://` is
-    /// left out when points are placed.
+    /// addresses without a URL's scheme. Base URLs may be given here too: what stands before `://`
+    /// is left out when points are placed.
     GroupcacheGoV3,
     /// A placement of the user's own.
     Custom(Arc<dyn Placement>),

@@ -9,7 +9,7 @@ use crate::{Cause, Listener, LruCache, Oversized, RefMut, Weigher};
 pub enum Entry<'a, K, V, W, S, L> {
     /// There is an entry for the key.
     Occupied(OccupiedEntry<'a, K, V, W, S, L>),
-    /// There is none.
+    /// There is no entry for the key.
     Vacant(VacantEntry<'a, K, V, W, S, L>),
 }
 
@@ -93,12 +93,12 @@ where
         }
     }
 
-    /// As [`get_or_insert_with`](Self::get_or_insert_with), for values that may not come about.
+    /// As [`get_or_insert_with`](Self::get_or_insert_with), for values that may fail to be made.
     ///
     /// # Errors
     ///
     /// The error of `make`, after which nothing has changed. An entry that is heavier than the
-    /// whole bound is the `Err` within `Ok`.
+    /// whole bound is handed back as the `Err` within `Ok`.
     pub fn try_get_or_insert_with<E>(
         &mut self,
         key: K,

@@ -13,9 +13,9 @@ use crate::{Cause, Ignore, Listener, LruCache, Weigher};
 /// evicted until the bound holds; if it has outgrown the whole bound, only it is evicted. A guard
 /// that is leaked leaves the entry with the weight it had.
 ///
-/// The guard has the entry at the front of the order and no other way to the cache, so that the
-/// entry is where it was when the guard goes. It must be dropped before the cache is used again,
-/// which the borrow checker sees to.
+/// The entry is at the front of the order, and nothing else reaches the cache while the guard lives,
+/// so it is still there when the guard is dropped. That must be before the cache is used again, which
+/// the borrow checker sees to.
 #[must_use = "taking a guard and dropping it only uses and weighs the entry"]
 pub struct RefMut<'a, K, V, W, S, L = Ignore>
 where

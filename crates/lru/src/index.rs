@@ -11,8 +11,8 @@
 //! ```
 //!
 //! A search compares all tags of a head at once and goes on to the next bucket only while its count
-//! is not zero. In a table full and long churned, six hits in seven and four misses in five end in
-//! the bucket where they began. A removal lowers the counts it had raised instead of leaving a
+//! is not zero. In a table that is full and has seen many removals, six hits in seven and four misses
+//! in five end in the bucket where they began. A removal lowers the counts it had raised instead of leaving a
 //! tombstone, so steady churn never makes the table grow. The counts are the idea of F14 (Bronson and
 //! Shi, Facebook, 2019); there is one for all hashes there.
 //!

@@ -40,9 +40,9 @@
 //! for, so a warm cache allocates nothing. None of it calls a key's `Hash` or `Eq` while it grows or
 //! evicts. All is safe code but the comparison of tags on x86-64.
 //!
-//! What follows from that, with 5,000 entries or more: 24 bytes an entry at most beside the headers
-//! of keys and values (and a 128th of these), and a heap that stays as large as it was when the cache was first
-//! full, whatever is inserted and evicted later.
+//! What follows from that, with 5,000 entries or more: at most 24 bytes an entry beside the headers of
+//! keys and values (and a 128th of these), and a heap that stays as large as it was when the cache was
+//! first full, whatever is inserted and evicted later.
 //!
 //! # What a caller can rely on
 //!

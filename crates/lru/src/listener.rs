@@ -45,7 +45,7 @@ pub enum Cause {
     Capacity,
     /// Its value was replaced by another for the same key. The key stays.
     Replaced,
-    /// It was asked to leave, by key, by `pop_lru` or by `retain`.
+    /// It was removed by its key, by `pop_lru` or by `retain`.
     Removed,
     /// The whole cache was cleared.
     Cleared,

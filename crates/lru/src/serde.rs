@@ -14,7 +14,7 @@ impl<K: Serialize, V: Serialize, W, S, L> Serialize for LruCache<K, V, W, S, L> 
     }
 }
 
-/// Reads entries into a cache that is there, as a weigher cannot be read. Entries that do not fit
+/// Reads entries into an existing cache, as a weigher cannot be read. Entries that do not fit
 /// any more are evicted in turn, the least recently used ones first.
 ///
 /// ```

@@ -151,8 +151,8 @@ impl<K, V> Store<K, V> {
         if head == slot {
             return;
         }
-        // As `unlink` and `link_front` do, but in one, for it is what every hit does: an entry that
-        // is not the first has one before it, and the list is not empty without it.
+        // As `unlink` and `link_front` do, but in one, because every hit does it: an entry that is
+        // not the first has one before it, and the list is not empty without it.
         let nodes = self.nodes.as_mut_slice();
         let node = &mut nodes[slot as usize];
         let (prev, next) = (node.prev, node.next);
@@ -168,7 +168,7 @@ impl<K, V> Store<K, V> {
     }
 
     /// Notes that the entry in `slot` was used, for [`spare_marked`](Self::spare_marked), and leaves
-    /// the order as it is. Whoever uses an entry again and again writes nothing.
+    /// the order as it is. Using an entry that is marked already writes nothing.
     #[inline]
     pub(crate) fn mark(&mut self, slot: u32) {
         let weight = &mut self.node_mut(slot).weight;

@@ -3,7 +3,7 @@
 /// Tells how much an entry counts towards a cache's bound.
 ///
 /// The weight is asked for when an entry comes in and when it may have changed, and remembered in
-/// between, so a weigher that changes its mind later confuses nothing. Any unit will do as long as
+/// between, so a weigher that later answers otherwise does no harm. Any unit will do as long as
 /// the bound has the same: bytes, most of the time. Zero is allowed: such an entry takes nothing of
 /// the bound and leaves when its turn comes.
 ///

@@ -50,7 +50,7 @@ impl<V, E> Driver<V, E> {
     }
 }
 
-/// Where a flight is entered, whatever its keys are.
+/// The shard that has a flight in its table, without the type of the keys.
 ///
 /// Whoever drives a flight has to take its key out of the table in the end. A
 /// [`Follower`](crate::Follower) may have to, and does not know the type of the keys.

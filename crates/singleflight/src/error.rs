@@ -21,8 +21,8 @@ use std::sync::Arc;
 pub enum Error<E> {
     /// The work failed with this error.
     Failed(E),
-    /// The work panicked with this message. A panic whose payload is no text has a placeholder
-    /// for its message.
+    /// The work panicked with this message, which is a placeholder if the payload of the panic is
+    /// not text.
     Panicked(Arc<str>),
     /// The [`Leader`](crate::Leader) was dropped before it finished.
     Abandoned,

@@ -55,8 +55,8 @@ impl<V, E, D> Flight<V, E, D> {
         Self { outcome: OnceLock::new(), state: Mutex::new(state) }
     }
 
-    /// Counts one more caller, unless the flight is abandoned. One that has ended is not asked: its
-    /// key has left the table.
+    /// Counts one more caller, unless the flight is abandoned. Nobody can ask to join a flight that
+    /// has ended, because its key has left the table.
     pub(crate) fn join(&self) -> bool {
         let mut state = self.lock();
         if !state.abandoned {
@@ -66,7 +66,7 @@ impl<V, E, D> Flight<V, E, D> {
         !state.abandoned
     }
 
-    /// Counts a follower more of the caller that opened the flight.
+    /// Counts one more follower, which the caller that opened the flight has made.
     pub(crate) fn follow(&self) {
         self.lock().callers += 1;
     }
@@ -95,8 +95,8 @@ impl<V, E, D> Flight<V, E, D> {
         mem::take(&mut state.shared)
     }
 
-    /// Returns the outcome of a flight that has ended, to one of its callers. Whoever lets go of the
-    /// flight last need not clone.
+    /// Returns the outcome of a flight that has ended, to one of its callers. The last one gets it
+    /// without a clone.
     pub(crate) fn into_outcome(self: Arc<Self>) -> Outcome<V, E>
     where
         V: Clone,
@@ -109,7 +109,7 @@ impl<V, E, D> Flight<V, E, D> {
         outcome.expect("a flight that has ended has an outcome")
     }
 
-    /// Looks what a follower has to do; `waker` is kept for it at `place`.
+    /// Finds out what a follower has to do; `waker` is kept for it at `place`.
     pub(crate) fn look(&self, place: &mut Option<usize>, waker: &Waker) -> Look<D> {
         if self.outcome.get().is_some() {
             return Look::Ended;
@@ -132,7 +132,7 @@ impl<V, E, D> Flight<V, E, D> {
         Look::Waiting
     }
 
-    /// Takes leave of a follower, which hands back the work if it drove it.
+    /// Counts out a follower that leaves. If it drove the work, it hands that back as `driver`.
     ///
     /// Returns the work if nobody is left to drive it: the flight is abandoned then, and its key
     /// has to leave the table.

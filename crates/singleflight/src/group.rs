@@ -14,16 +14,16 @@ use crate::shard::{Entered, Shard};
 /// A table of flights: at most one open flight for each key.
 ///
 /// A clone is a handle to the same table. `V` is what the work results in and `E` how it fails;
-/// both are cloned for every caller, so use an [`Arc`] where a clone is dear. `S` hashes the keys.
+/// both are cloned for every caller, so use an [`Arc`] where a clone is expensive. `S` hashes the keys.
 pub struct Group<K, V, E, S = DefaultHashBuilder> {
     shards: Arc<[Arc<Shard<K, V, E>>]>,
     hasher: S,
 }
 
-/// What a caller of [`Group::join`] is to its flight.
+/// The part that a caller of [`Group::join`] has in its flight.
 ///
-/// Who gets a leader has a duty: to run the work and to end the flight. Who gets a follower need
-/// only wait, or not.
+/// A caller that gets a leader must run the work and end the flight. One that gets a follower may
+/// wait for the end, or leave.
 #[derive(Debug)]
 #[must_use = "a leader that is dropped ends its flight with an error"]
 pub enum Role<K, V, E> {
@@ -198,7 +198,7 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
 
     /// Joins the flight of `key`, or opens one and makes the caller its leader.
     ///
-    /// The seam for callers that run the work in a task of their own:
+    /// For callers that run the work in a task of its own:
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

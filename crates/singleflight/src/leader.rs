@@ -43,7 +43,7 @@ impl<K, V, E> Leader<K, V, E> {
     }
 
     /// Ends the flight: the key leaves the table, then everybody who waits gets a clone of
-    /// `result`. For results that are there without a future: from a channel, or another thread.
+    /// `result`. For results that do not come from a future, but from a channel or another thread.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -45,12 +45,12 @@
 //!
 //! | | this crate | Go's `x/sync` | `async_singleflight` | `singleflight-async` | `get_with` of moka |
 //! |---|---|---|---|---|---|
-//! | the leader is dropped | a follower drives the same work on, or ([`join`](Group::join)) it has a task of its own | cannot be | a follower starts anew | a follower starts anew | a follower starts anew |
+//! | the leader is dropped | a follower drives the same work on, or ([`join`](Group::join)) it has a task of its own | cannot happen | a follower starts anew | a follower starts anew | a follower starts anew |
 //! | … and nobody follows | the work is dropped, the key is free | – | the key stays in the table | the key stays in the table | the key is free |
 //! | a follower is dropped | it leaves alone | `DoChan`: it leaves alone | it leaves alone | it leaves alone | it leaves alone |
 //! | the last waiter is dropped | the work is dropped; a task goes on | the work goes on | the work is dropped | the work is dropped | the work is dropped |
 //! | the work fails | everybody gets a clone of the error | everybody gets the error | only the leader gets the error | everybody gets it, as a value | `try_get_with`: everybody gets it in an `Arc` |
-//! | the work panics | [`Error::Panicked`] for everybody | a panic in everybody, or the end of the process | a panic in the leader, a follower starts anew | as before | as before |
+//! | the work panics | [`Error::Panicked`] for everybody | a panic in everybody, or the end of the process | a panic in the leader, a follower starts anew | the same | the same |
 //! | the work asks for its own key | [`Error::Reentrant`] | waits for ever | waits for ever | waits for ever | waits for ever |
 //! | the key is forgotten | the next caller starts anew | the same | – | – | – |
 //! | a result arrives | all are woken at once | all at once | all at once | one wakes the next | one wakes the next |
@@ -100,7 +100,7 @@
 //! # What is promised
 //!
 //! - For each key, at most one flight is open at a time, and its work is started once.
-//! - Any future may be dropped at any time: no other caller is hurt, and no key stays behind.
+//! - Any future may be dropped at any time: no other caller notices, and no key stays behind.
 //! - The key leaves the table before the first caller is woken: whoever sees a result and asks
 //!   again starts anew.
 //! - No lock is held while the work runs, a result is cloned or dropped, a key is cloned, hashed
@@ -108,14 +108,14 @@
 //! - All interleavings of start, join, drop, end, panic and forget for three parties are tried in
 //!   the tests, against a model.
 //!
-//! # What is not
+//! # What is not promised
 //!
 //! - A result lives no longer than the last caller that waits for it. This is no cache; put one in
 //!   front, and look into it once more in the work.
 //! - A caller of [`Group::work`] that drives and is not polled keeps the others waiting. Where
 //!   callers cannot be trusted to poll, give the work a task.
-//! - Circles over several tasks or threads are not seen: `a` waits for `b` here, `b` for `a` there.
-//!   Only work that asks for its own key is, directly or through the work of other keys.
+//! - Circles over several tasks or threads are not detected: `a` waits for `b` here, `b` for `a`
+//!   there. Only work that asks for its own key is, directly or through the work of other keys.
 
 mod driver;
 mod error;

@@ -22,7 +22,7 @@ pub(crate) struct Shard<K, V, E> {
 
 struct Inner<K, V, E> {
     table: Table<Entry<K, V, E>>,
-    /// A flight that is as good as new, to be used again.
+    /// A flight that was made new again, for the next caller that opens one.
     spare: Option<SharedFlight<V, E>>,
 }
 
@@ -127,7 +127,7 @@ impl<K, V, E> Shard<K, V, E> {
             return Ended::Shared(flight);
         };
         drop(flight); // Not the last reference.
-        // The table has let go of the flight: who does not hold it now cannot come to hold it.
+        // The flight is no longer in the table, so whoever does not hold it now never will.
         if let Some(alone) = Arc::get_mut(&mut entry.flight) {
             let shared = alone.renew();
             inner.spare = Some(entry.flight);

@@ -44,7 +44,7 @@ impl<T> Table<T> {
         self.slots[at].as_ref().map(|slot| &slot.value)
     }
 
-    /// Adds an entry. That no equal one is present is for the caller to know.
+    /// Adds an entry. The caller knows that no equal one is present.
     pub(crate) fn insert(&mut self, hash: u64, value: T) {
         if (self.len + 1) * 4 > self.slots.len() * 3 {
             self.grow();

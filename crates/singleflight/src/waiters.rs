@@ -27,7 +27,7 @@ impl Waiters {
         self.slots[at].replace(waker)
     }
 
-    /// Frees a place. After the flight has ended there are none.
+    /// Frees a place. After the flight has ended there are no places.
     pub(crate) fn remove(&mut self, place: usize) -> Option<Waker> {
         let waker = self.slots.get_mut(place)?.take();
         self.free.push(place);

@@ -17,9 +17,9 @@ pub(super) type Observer<K, V> = dyn Fn(&K, &V, Cause) + Send + Sync;
 
 /// A cache for many threads, bounded by the weight of its entries.
 ///
-/// What is evicted is an entry of the shard that the new one goes to, as long as that has any, and one
-/// that was not used for long: nearly the least recently used one. The [module](super) tells how that is decided, how
-/// shards and the bound work together, and what runs under a lock.
+/// To make room, an insertion evicts from the shard of the new entry, as long as that has any, an
+/// entry that has not been used for long: nearly the least recently used one. The [module](super)
+/// tells how that is decided, how shards and the bound work together, and what runs under a lock.
 ///
 /// ```
 /// use carrotcache_lru::sync::Cache;
@@ -134,7 +134,7 @@ impl<K, V, W, S> Cache<K, V, W, S> {
         self.shards.iter().map(|shard| shard.lock().hits).sum()
     }
 
-    /// Returns how many gets have ever found none.
+    /// Returns how many gets have ever found no entry.
     #[must_use]
     pub fn misses(&self) -> u64 {
         self.shards.iter().map(|shard| shard.lock().misses).sum()

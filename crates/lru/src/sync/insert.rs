@@ -25,8 +25,8 @@ where
     /// Stores the value and returns the one it replaces, if any.
     ///
     /// While the budget has no room for the entry, or for the difference to the one it replaces,
-    /// entries of this cache that were not used for long are evicted: from the entry's own shard, and
-    /// when nothing is left there, from the heaviest. The replaced entry is never evicted for that,
+    /// entries of this cache that have not been used for long are evicted: from the entry's own shard,
+    /// and when nothing is left there, from the heaviest. The replaced entry is never evicted for that,
     /// and keeps its key.
     ///
     /// # Errors

@@ -16,10 +16,10 @@ pub(super) struct State<K, V> {
     pub(super) store: Store<K, V>,
     /// How many entries ever left for [`Cause::Capacity`].
     pub(super) evictions: u64,
-    /// How many gets ever found an entry. Counted here, where the lock is held anyway, for an atomic
+    /// How many gets ever found an entry. Counted here, where the lock is held anyway: an atomic
     /// counter would cost a hit a tenth of its time.
     pub(super) hits: u64,
-    /// How many gets ever found none.
+    /// How many gets ever found no entry.
     pub(super) misses: u64,
 }
 
