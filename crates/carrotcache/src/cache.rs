@@ -43,9 +43,6 @@ pub(crate) struct GroupCache {
     budget: Arc<Budget>,
     main: Entries,
     hot: Entries,
-    /// What hot holds, or a little more while an insert is under way. Main holds the rest of what is
-    /// used of the budget, so that whoever looks for a victim need not lock every shard.
-    hot_bytes: AtomicU64,
     main_evictions: AtomicU64,
     hot_evictions: AtomicU64,
     oversized: AtomicU64,
@@ -63,7 +60,6 @@ impl GroupCache {
             budget,
             main,
             hot,
-            hot_bytes: AtomicU64::new(0),
             main_evictions: AtomicU64::new(0),
             hot_evictions: AtomicU64::new(0),
             oversized: AtomicU64::new(0),
@@ -82,66 +78,47 @@ impl GroupCache {
         self.main.peek_hashed(hash, key).or_else(|| self.hot.peek_hashed(hash, key))
     }
 
-    /// Keeps a value, evicting what it must, and returns the value as it is now kept.
+    /// Keeps an entry, evicting what it must, and returns the entry as it is now kept.
     ///
     /// What is kept is a copy that owns just its bytes: a loader may hand over a slice of something
-    /// large, and the cache must not keep all of that alive. A value that cannot fit comes back as
+    /// large, and the cache must not keep all of that alive. An entry that cannot fit comes back as
     /// is.
-    pub(crate) fn store(&self, place: Place, key: Arc<str>, value: Entry) -> Entry {
-        if Charge.weight(&key, &value) > self.budget.max() {
+    pub(crate) fn store(&self, place: Place, key: Arc<str>, entry: Entry) -> Entry {
+        if Charge.weight(&key, &entry) > self.budget.max() {
             self.oversized.fetch_add(1, Ordering::Relaxed);
-            return value;
+            return entry;
         }
-        let value = value.compact();
+        let entry = entry.compact();
         match place {
-            Place::Main => self.insert_in_main(key, value.clone()),
-            Place::Hot => self.insert_in_hot(key, value.clone()),
+            Place::Main => self.insert_in_main(key, entry.clone()),
+            Place::Hot => self.insert(&self.hot, key, entry.clone()),
         }
-        value
+        entry
     }
 
-    fn insert_in_main(&self, key: Arc<str>, value: Entry) {
+    fn insert_in_main(&self, key: Arc<str>, entry: Entry) {
         // The key was another's until the ring changed. One copy of it is enough.
-        if let Some(copy) = self.hot.remove(&*key) {
-            self.left_hot(&key, &copy);
-        }
-        self.insert(&self.main, key, value);
-    }
-
-    fn insert_in_hot(&self, key: Arc<str>, value: Entry) {
-        // Counted first: once it is in, another thread may evict it and count it out.
-        self.hot_bytes.fetch_add(Charge.weight(&key, &value), Ordering::Relaxed);
-        match self.insert(&self.hot, Arc::clone(&key), value.clone()) {
-            Inserted::New => {}
-            Inserted::Replaced(old) => self.left_hot(&key, &old),
-            Inserted::Not => self.left_hot(&key, &value),
-        }
+        drop(self.hot.remove(&*key));
+        self.insert(&self.main, key, entry);
     }
 
     /// Inserts what is known to fit the bound, one eviction after the other until there is room.
-    fn insert(&self, cache: &Entries, mut key: Arc<str>, mut value: Entry) -> Inserted {
-        loop {
-            match cache.try_insert(key, value) {
-                Ok(None) => return Inserted::New,
-                Ok(Some(old)) => return Inserted::Replaced(old),
-                Err(TryInsertError::NoRoom { key: same_key, value: same_value }) => {
-                    (key, value) = (same_key, same_value);
-                }
-                Err(_) => return Inserted::Not,
-            }
+    fn insert(&self, cache: &Entries, mut key: Arc<str>, mut entry: Entry) {
+        while let Err(TryInsertError::NoRoom { key: same_key, value: same }) =
+            cache.try_insert(key, entry)
+        {
+            (key, entry) = (same_key, same);
             if !self.evict_one() {
                 // All room is taken by inserts that are under way on other threads. A cache may
                 // forget, so forgetting this value beats waiting for them.
-                return Inserted::Not;
+                return;
             }
         }
     }
 
     /// Evicts one entry; `false` if there is none.
     fn evict_one(&self) -> bool {
-        let hot_bytes = self.hot_bytes.load(Ordering::Relaxed);
-        let main_bytes = self.budget.used().saturating_sub(hot_bytes);
-        let is_hot_first = hot_bytes > main_bytes / HOT_SHARE;
+        let is_hot_first = self.hot.weight() > self.main.weight() / HOT_SHARE;
         (is_hot_first && self.evict_from_hot()) || self.evict_from_main() || self.evict_from_hot()
     }
 
@@ -152,15 +129,9 @@ impl GroupCache {
     }
 
     fn evict_from_hot(&self) -> bool {
-        let Some((key, value)) = self.hot.pop_lru() else { return false };
-        self.left_hot(&key, &value);
-        self.hot_evictions.fetch_add(1, Ordering::Relaxed);
-        true
-    }
-
-    /// Counts an entry out of hot.
-    fn left_hot(&self, key: &Arc<str>, value: &Entry) {
-        self.hot_bytes.fetch_sub(Charge.weight(key, value), Ordering::Relaxed);
+        let evicted = self.hot.pop_lru().is_some();
+        self.hot_evictions.fetch_add(u64::from(evicted), Ordering::Relaxed);
+        evicted
     }
 
     /// Charges of both caches, in one reading.
@@ -197,13 +168,6 @@ impl CacheStats {
     }
 }
 
-/// What became of an entry that was to be inserted.
-enum Inserted {
-    New,
-    Replaced(Entry),
-    Not,
-}
-
 /// What an entry counts for in the budget.
 struct Charge;
 
@@ -211,31 +175,5 @@ impl Weigher<Arc<str>, Entry> for Charge {
     fn weight(&self, key: &Arc<str>, entry: &Entry) -> u64 {
         let value_bytes = entry.value().map_or(0, |value| value.len());
         key.len() as u64 + value_bytes as u64 + ENTRY_OVERHEAD_BYTES
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_hot_holds_is_counted_whatever_threads_do_at_once() {
-        let cache = GroupCache::new(20_000);
-        std::thread::scope(|scope| {
-            for thread in 0..4_usize {
-                let cache = &cache;
-                scope.spawn(move || {
-                    for i in 0..20_000 {
-                        // Few keys, in both caches: entries are replaced, evicted and taken over.
-                        let key = Arc::from(format!("key-{}", (i * 7 + thread) % 150));
-                        let place = if (i + thread) % 3 == 0 { Place::Main } else { Place::Hot };
-                        cache.store(place, key, Entry::new(vec![7; i % 90]));
-                    }
-                });
-            }
-        });
-        assert_eq!(cache.hot_bytes.load(Ordering::Relaxed), cache.hot.weight());
-        assert_eq!(cache.bytes(), cache.hot.weight() + cache.main.weight());
-        assert!(cache.hot.weight() > 0, "hot was put to use");
     }
 }

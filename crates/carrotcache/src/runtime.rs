@@ -50,12 +50,15 @@ impl Runtime {
 
     /// Leaves `from`, which runs nothing any more, for the runtime of the caller.
     ///
-    /// Returns whether the caller has one. If another caller was faster, its choice stays.
+    /// Returns whether the caller has one, which is what trying again takes. If another caller was
+    /// faster, its choice stays.
     pub(crate) fn leave(&self, from: &Handle) -> bool {
         let Ok(own) = Handle::try_current() else { return false };
-        let mut bound = self.bound.write().unwrap_or_else(PoisonError::into_inner);
-        if bound.as_ref().is_none_or(|bound| bound.handle.id() == from.id()) {
-            *bound = Some(Bound::new(own));
+        if own.id() != from.id() {
+            let mut bound = self.bound.write().unwrap_or_else(PoisonError::into_inner);
+            if bound.as_ref().is_none_or(|bound| bound.handle.id() == from.id()) {
+                *bound = Some(Bound::new(own));
+            }
         }
         true
     }

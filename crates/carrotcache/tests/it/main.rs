@@ -9,8 +9,10 @@ mod get;
 #[cfg(feature = "http")]
 mod http;
 mod invariants;
+mod logs;
 mod memory;
 mod mirror;
 mod peers;
 mod runtimes;
 mod support;
+mod transport;
