@@ -1,10 +1,11 @@
 //! What a `Group` adds to the cache inside it: a hit beside the bare `LruCache` behind one mutex, and a
-//! miss whose loader does nothing.
+//! miss whose loader does nothing beside moka's `get_with`.
 #![allow(missing_docs)]
 
 use std::hint::black_box;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use carrotcache::byteview::ByteView;
 use carrotcache::lru::{Count, LruCache};
@@ -67,30 +68,80 @@ fn hit(criterion: &mut Criterion) {
     scenario.finish();
 }
 
+/// Where a caller may be when it misses: in a task of a worker thread, as in a server, or in the
+/// future that a thread outside of the runtime blocks on.
+#[derive(Clone, Copy)]
+enum Caller {
+    Worker,
+    Outside,
+}
+
+impl Caller {
+    /// Times `rounds` of what `work` returns, one after the other.
+    fn time<F>(
+        self,
+        runtime: &Runtime,
+        rounds: u64,
+        mut work: impl FnMut() -> F + Send + 'static,
+    ) -> Duration
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let rounds = async move {
+            let start = Instant::now();
+            for _ in 0..rounds {
+                work().await;
+            }
+            start.elapsed()
+        };
+        match self {
+            Self::Worker => runtime.block_on(runtime.spawn(rounds)).expect("nothing panics"),
+            Self::Outside => runtime.block_on(rounds),
+        }
+    }
+}
+
 fn miss(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
-    let mut scenario = criterion.benchmark_group("group/miss");
-    let fresh = AtomicU64::new(0);
-    let key = || format!("user:{:012}", fresh.fetch_add(1, Ordering::Relaxed));
-    for max_bytes in [64_u64 << 20, 0] {
-        let loader = |_: String| async { Ok::<_, std::io::Error>(Some(VALUE)) };
-        let group = Node::new().group("bench").max_bytes(max_bytes).loader(loader).build();
-        let group = group.expect("the name is fine");
-        scenario.bench_function(BenchmarkId::new("carrotcache", max_bytes), |bencher| {
-            bencher.to_async(&runtime).iter(|| {
-                let (group, key) = (group.clone(), key());
-                async move { group.get(&key).await }
+    for (name, caller) in [("worker", Caller::Worker), ("outside", Caller::Outside)] {
+        let mut scenario = criterion.benchmark_group(format!("group/miss-{name}"));
+        for max_bytes in [64_u64 << 20, 0] {
+            let loader = |_: String| async { Ok::<_, std::io::Error>(Some(VALUE)) };
+            let node = Node::builder().runtime(runtime.handle().clone()).build();
+            let group = node.group("bench").max_bytes(max_bytes).loader(loader).build();
+            let group = group.expect("the name is fine");
+            scenario.bench_function(BenchmarkId::new("carrotcache", max_bytes), |bencher| {
+                bencher.iter_custom(|rounds| {
+                    let group = group.clone();
+                    let get = move || {
+                        let group = group.clone();
+                        async move { drop(black_box(group.get(&fresh_key()).await)) }
+                    };
+                    caller.time(&runtime, rounds, get)
+                });
+            });
+        }
+        let moka = moka::future::Cache::<String, ByteView>::new(400_000);
+        scenario.bench_function(BenchmarkId::new("moka", 64 << 20), |bencher| {
+            bencher.iter_custom(|rounds| {
+                let moka = moka.clone();
+                let get = move || {
+                    let moka = moka.clone();
+                    async move {
+                        drop(black_box(moka.get_with(fresh_key(), async { VALUE.into() }).await));
+                    }
+                };
+                caller.time(&runtime, rounds, get)
             });
         });
+        scenario.finish();
     }
-    let moka = moka::future::Cache::<String, ByteView>::new(400_000);
-    scenario.bench_function(BenchmarkId::new("moka", 64 << 20), |bencher| {
-        bencher.to_async(&runtime).iter(|| {
-            let (moka, key) = (moka.clone(), key());
-            async move { moka.get_with(key, async { VALUE.into() }).await }
-        });
-    });
-    scenario.finish();
+}
+
+/// Returns a key that was never asked for.
+fn fresh_key() -> String {
+    static FRESH: AtomicU64 = AtomicU64::new(0);
+    format!("user:{:012}", FRESH.fetch_add(1, Ordering::Relaxed))
 }
 
 criterion_group!(benches, hit, miss);
