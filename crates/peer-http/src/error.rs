@@ -14,7 +14,7 @@ pub(crate) const MAX_PATH_BYTES: usize = u16::MAX as usize - 1;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// This node's own base URL is none.
+    /// This node's own base URL cannot be one.
     #[error(transparent)]
     Url(#[from] UrlError),
     /// The base path is not one that peers could ask for.
@@ -51,17 +51,27 @@ pub enum BuildError {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SetPeersError {
-    /// A peer's base URL is none.
+    /// A peer's base URL cannot be one.
     #[error(transparent)]
     Url(#[from] UrlError),
+    /// Two URLs mean one node, which would have two labels on the ring.
+    ///
+    /// They may be written differently: `http://node-1` is `http://NODE-1:80`.
+    #[error("peers {first} and {second} are one node, which should be listed once")]
+    SameNode {
+        /// The URL that comes first.
+        first: String,
+        /// The URL that means the same node.
+        second: String,
+    },
     /// This node's own base URL is not among the peers, so that the others would send it keys that
     /// it sends back.
-    #[error("own URL {own} is not among the peers, each written as it is there")]
+    #[error("this node's own URL {own} is missing from the list of peers")]
     OwnUrlMissing {
         /// This node's own base URL.
         own: String,
     },
-    /// The ring cannot be built from these peers, for one because a URL is given twice.
+    /// The ring cannot be built from these peers, for one because there are too many.
     #[error("the ring cannot be built from these peers")]
     Ring(#[from] RingError),
 }

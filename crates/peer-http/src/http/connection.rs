@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::pool::host::Host;
 use crate::pool::url::BaseUrl;
 use crate::wire::message;
 use crate::wire::outcome::{OUTCOME, Outcome, one_line};
@@ -72,8 +73,15 @@ impl Connection {
     ///
     /// Dropping it leaves nothing behind.
     pub(crate) async fn open(url: &BaseUrl, connect_timeout: Duration) -> io::Result<Self> {
-        let stream = timeout(connect_timeout, TcpStream::connect((url.host(), url.port())));
-        let stream = stream.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let connecting = async {
+            match url.host() {
+                Host::Address(address) => TcpStream::connect((*address, url.port())).await,
+                Host::Name(name) => TcpStream::connect((&**name, url.port())).await,
+            }
+        };
+        let stream = timeout(connect_timeout, connecting)
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         // A request is one small segment, which must not wait for the acknowledgement of another.
         stream.set_nodelay(true)?;
         let mut http = Builder::new();

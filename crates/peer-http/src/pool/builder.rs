@@ -39,8 +39,9 @@ pub struct HttpPoolBuilder {
 impl HttpPool {
     /// Returns a builder for the pool of the node that its peers reach at `base_url`.
     ///
-    /// The URL is `http://host[:port]`, to the letter as all nodes write it in their lists: it is
-    /// this node's label on the ring.
+    /// The URL is `http://host[:port]`. It tells this node which of the
+    /// [peers](HttpPool::set_peers) it is, in any spelling that means the same node: its label on
+    /// the ring is what the list of peers says, because that is what the nodes have to agree on.
     pub fn builder(base_url: impl Into<String>) -> HttpPoolBuilder {
         HttpPoolBuilder::new(base_url.into())
     }
@@ -176,9 +177,9 @@ impl HttpPoolBuilder {
     ///
     /// # Errors
     ///
-    /// A [`BuildError`] if this node's base URL is not one, the base path cannot be asked for, a
-    /// bound is zero, the longest names do not fit into a path, or the ring does not take its
-    /// settings.
+    /// A [`BuildError`] if this node's base URL is not `http://host[:port]`, the base path cannot be
+    /// asked for, a bound is zero, the longest names do not fit into a path, or the ring does not
+    /// take its settings.
     pub fn build(self) -> Result<HttpPool, BuildError> {
         let Self { base_url, mut config } = self;
         let url: BaseUrl = base_url.parse()?;

@@ -1,6 +1,7 @@
 //! The peers, and who of them owns a key.
 
 pub(crate) mod builder;
+pub(crate) mod host;
 pub(crate) mod url;
 
 use std::collections::HashMap;
@@ -13,7 +14,7 @@ use carrotcache_peer::{Limits, Owner, Peer, Picker};
 use crate::config::Config;
 use crate::error::SetPeersError;
 use crate::http::client::HttpPeer;
-use url::BaseUrl;
+use url::{BaseUrl, find_same_node};
 
 /// This node's view of all nodes: who owns a key, and how to ask them.
 ///
@@ -67,6 +68,12 @@ impl HttpPool {
 
     /// Replaces the peers by those at `urls`, of which this node is one.
     ///
+    /// A URL is `http://host[:port]`. As it is written it is the peer's label on the ring, so all
+    /// nodes have to be given the same list, to the letter. What it means is read from it: without
+    /// a port it is port 80, `NODE-1` is the host `node-1`, and `[0:0:0:0:0:0:0:1]` the address
+    /// `[::1]`. By that a node finds itself in the list, and a node that is listed twice is found
+    /// however it is spelled.
+    ///
     /// Keys are looked up in the old set or in the new one, never in a mixture. The connections to
     /// peers that stay are kept, and a get from one that leaves still ends.
     ///
@@ -88,17 +95,15 @@ impl HttpPool {
     ///
     /// # Errors
     ///
-    /// A [`SetPeersError`] if a URL is not `http://host[:port]`, a URL is given twice, or this
-    /// node's own is missing. The old set stays.
+    /// A [`SetPeersError`] if a URL is not `http://host[:port]` of somebody who can be reached,
+    /// two of them mean one node, or this node's own is missing. The old set stays.
     pub fn set_peers<U>(&self, urls: impl IntoIterator<Item = U>) -> Result<(), SetPeersError>
     where
         U: AsRef<str>,
     {
         let parse = |url: U| url.as_ref().parse::<BaseUrl>();
         let urls = urls.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-        if !urls.contains(&self.shared.own) {
-            return Err(SetPeersError::OwnUrlMissing { own: self.base_url().to_owned() });
-        }
+        self.check_set(&urls)?;
         let labels = urls.iter().map(|url| &**url.text());
         let ring = self.shared.config.ring.clone().nodes(labels).build()?;
 
@@ -114,6 +119,18 @@ impl HttpPool {
         // Unlocked first: dropping the old set may close many connections.
         drop(members);
         drop(old);
+        Ok(())
+    }
+
+    /// Returns what is wrong with a set of peers, beside the single URLs.
+    fn check_set(&self, urls: &[BaseUrl]) -> Result<(), SetPeersError> {
+        if let Some((first, second)) = find_same_node(urls) {
+            let [first, second] = [first, second].map(|url| url.text().as_ref().to_owned());
+            return Err(SetPeersError::SameNode { first, second });
+        }
+        if !urls.iter().any(|url| url.is_same_node(&self.shared.own)) {
+            return Err(SetPeersError::OwnUrlMissing { own: self.base_url().to_owned() });
+        }
         Ok(())
     }
 
@@ -135,7 +152,7 @@ impl HttpPool {
         self.members().ring.clone()
     }
 
-    /// Returns this node's own base URL.
+    /// Returns this node's own base URL, as it was given to the builder.
     #[must_use]
     pub fn base_url(&self) -> &str {
         self.shared.own.text()
@@ -148,7 +165,7 @@ impl HttpPool {
 
     /// Returns who is at `url`: this node, a peer that is known already, or a new one.
     fn owner_at(&self, url: &BaseUrl, known: &HashMap<String, Owner>) -> Owner {
-        if *url == self.shared.own {
+        if url.is_same_node(&self.shared.own) {
             return Owner::Local;
         }
         let new =

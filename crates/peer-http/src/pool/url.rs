@@ -1,23 +1,30 @@
 //! A peer's base URL, taken apart.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use hyper::http::uri::Authority;
 use thiserror::Error;
+
+use super::host::Host;
 
 /// A base URL of the form `http://host[:port]`.
 ///
-/// The text is kept as it was given, because it is the peer's label on the ring: two nodes that
-/// write one address in two ways would disagree about every owner. For the same reason nothing is
-/// made regular here, and what would invite two ways of writing it is refused: a path, even `/`, a
-/// user name, another scheme, `HTTP` in capitals.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// It has two spellings. The text is the one that was given: it is the peer's label on the ring,
+/// and so must stay as it is, or a ring with Go nodes that were given the same list would place
+/// keys elsewhere. The authority is the one spelling of all URLs that mean this node: by it they
+/// are compared, connected to, and named in the header `host`.
+#[derive(Debug, Clone)]
 pub(crate) struct BaseUrl {
     text: Arc<str>,
-    /// Host and port.
-    authority: Authority,
+    host: Host,
+    port: u16,
+    /// Host and port, the latter left out if it is 80.
+    authority: String,
 }
+
+/// The port of a URL that names none.
+const DEFAULT_PORT: u16 = 80;
 
 impl BaseUrl {
     /// Returns the URL as it was given.
@@ -25,65 +32,310 @@ impl BaseUrl {
         &self.text
     }
 
-    /// Returns host and port as they are sent in the header `host`.
+    /// Returns host and port in their one spelling, as they are sent in the header `host`.
     pub(crate) fn authority(&self) -> &str {
-        self.authority.as_str()
+        &self.authority
     }
 
-    /// Returns the host to connect to, an IPv6 address without its brackets.
-    pub(crate) fn host(&self) -> &str {
-        let host = self.authority.host();
-        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    /// Returns the host to connect to.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
     }
 
-    /// Returns the port to connect to, 80 unless the URL names one.
+    /// Returns the port to connect to.
     pub(crate) fn port(&self) -> u16 {
-        self.authority.port_u16().unwrap_or(80)
+        self.port
     }
+
+    /// Returns whether both mean one node, however they are spelled.
+    pub(crate) fn is_same_node(&self, other: &Self) -> bool {
+        self.authority == other.authority
+    }
+}
+
+/// Returns the first two of `urls` that mean one node, if any do.
+pub(crate) fn find_same_node(urls: &[BaseUrl]) -> Option<(&BaseUrl, &BaseUrl)> {
+    let mut seen = HashMap::with_capacity(urls.len());
+    urls.iter().find_map(|url| seen.insert(url.authority(), url).map(|first| (first, url)))
 }
 
 impl FromStr for BaseUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let error = |reason| UrlError { url: text.to_owned(), reason };
-        let rest =
-            text.strip_prefix("http://").ok_or_else(|| error("does not start with http://"))?;
-        if rest.contains(['/', '?', '#']) {
-            return Err(error("has something behind host and port"));
-        }
-        if rest.contains('@') {
-            return Err(error("has a user name"));
-        }
-        let authority = Authority::from_str(rest).map_err(|_| error("has no valid host"))?;
-        if matches!(authority.host(), "" | "[]") {
-            return Err(error("has no host"));
-        }
-        // What is behind the host is nothing, or a colon and a port that can be connected to.
-        let port = &rest[authority.host().len()..];
-        if !port.is_empty() && !matches!(authority.port_u16(), Some(1..)) {
-            return Err(error("has no valid port"));
-        }
-        Ok(Self { text: text.into(), authority })
+        let (host, port) = parse(text).map_err(|fault| UrlError { url: text.to_owned(), fault })?;
+        let authority = match port {
+            DEFAULT_PORT => host.to_string(),
+            port => format!("{host}:{port}"),
+        };
+        Ok(Self { text: text.into(), host, port, authority })
     }
 }
 
-/// Why a text is no peer's base URL.
+/// Returns the host and the port that `url` names.
+fn parse(url: &str) -> Result<(Host, u16), UrlFault> {
+    // First, because a variable may stand for any part of the URL.
+    if url.contains('$') {
+        return Err(UrlFault::Variable);
+    }
+    let (scheme, rest) = url.split_once("://").ok_or(UrlFault::Scheme)?;
+    // The scheme is compared as hosts are, regardless of case, because Go and every browser do.
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Err(UrlFault::Scheme);
+    }
+    if rest.contains('@') {
+        return Err(UrlFault::UserName);
+    }
+    if rest.contains(['/', '?', '#']) {
+        return Err(UrlFault::Behind);
+    }
+    let (host, port) = match rest.strip_prefix('[') {
+        Some(rest) => split_brackets(rest)?,
+        None => split_bare(rest)?,
+    };
+    Ok((host, port.map_or(Ok(DEFAULT_PORT), parse_port)?))
+}
+
+/// Returns an IPv6 address and the port behind it; the bracket before it is taken off.
+fn split_brackets(rest: &str) -> Result<(Host, Option<&str>), UrlFault> {
+    let not_ipv6 = || UrlFault::NotIpv6 { host: rest.to_owned() };
+    let (host, rest) = rest.split_once(']').ok_or_else(not_ipv6)?;
+    let host = Host::in_brackets(host)?;
+    match rest.strip_prefix(':') {
+        None if rest.is_empty() => Ok((host, None)),
+        None => Err(UrlFault::Behind),
+        port => Ok((host, port)),
+    }
+}
+
+/// Returns a name or an IPv4 address, and the port behind it.
+fn split_bare(rest: &str) -> Result<(Host, Option<&str>), UrlFault> {
+    match rest.split_once(':') {
+        None => Ok((Host::bare(rest)?, None)),
+        Some((_, port)) if port.contains(':') => Err(UrlFault::NoBrackets),
+        Some((host, port)) => Ok((Host::bare(host)?, Some(port))),
+    }
+}
+
+/// Returns the port that the digits say; leading zeros and a plus say nothing.
+fn parse_port(text: &str) -> Result<u16, UrlFault> {
+    match text.parse() {
+        Ok(port @ 1..) => Ok(port),
+        _ => Err(UrlFault::Port { port: text.to_owned() }),
+    }
+}
+
+/// Why a text cannot be a peer's base URL.
 ///
 /// ```
 /// # use carrotcache_peer_http::HttpPool;
-/// let error = HttpPool::builder("10.0.0.1:8001").build().unwrap_err();
+/// let error = HttpPool::builder("http://0.0.0.0:8001").build().unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     r#"peer URL "10.0.0.1:8001" does not start with http://, it should be http://host[:port]"#,
+///     "\"http://0.0.0.0:8001\" is not the URL of a peer, http://host[:port]: \
+///      a server may listen on 0.0.0.0, but nobody can reach it there",
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("peer URL {url:?} {reason}, it should be http://host[:port]")]
+#[error("{url:?} is not the URL of a peer, http://host[:port]: {fault}")]
 #[non_exhaustive]
 pub struct UrlError {
     /// The text that was given.
     pub url: String,
     /// What is wrong with it.
-    pub reason: &'static str,
+    pub fault: UrlFault,
+}
+
+/// What is wrong with a text that should be a peer's base URL; in [`UrlError`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UrlFault {
+    /// A variable of a template or a shell stands where its value should.
+    #[error("the $ looks like a variable that was not replaced by its value")]
+    Variable,
+    /// The URL does not start with `http://`.
+    #[error("it does not start with http://")]
+    Scheme,
+    /// A user name or a password stands before the host.
+    #[error("peers do not log in, leave out what stands before the @")]
+    UserName,
+    /// There is a path, if only a `/`, a query, or anything else behind the host and the port.
+    #[error("there is something behind the host and the port")]
+    Behind,
+    /// There is no host.
+    #[error("the host is missing")]
+    NoHost,
+    /// The port is not a number from 1 to 65535.
+    #[error("the port should be a number from 1 to 65535, but is {port:?}")]
+    Port {
+        /// What stands behind the colon.
+        port: String,
+    },
+    /// What stands in brackets is not an IPv6 address.
+    #[error("{host:?} should be an IPv6 address in brackets")]
+    NotIpv6 {
+        /// What stands behind the opening bracket.
+        host: String,
+    },
+    /// There are several colons, and no brackets.
+    #[error("an IPv6 address is written in brackets, as in http://[2001:db8::1]:8001")]
+    NoBrackets,
+    /// The IPv6 address has a zone, such as the name of an interface.
+    #[error("a zone such as %eth0 means something only to the machine that it is written on")]
+    Zone,
+    /// The host is what a server binds to when it listens on all addresses: `0.0.0.0`, `[::]`, `*`.
+    #[error("a server may listen on {host}, but nobody can reach it there")]
+    ListensOnly {
+        /// The host.
+        host: String,
+    },
+    /// The host consists of numbers, but is not an IPv4 address in its usual form.
+    ///
+    /// Some resolvers read `127.1` or `2130706433` as addresses, each in its own way.
+    #[error(
+        "{host} is not an IPv4 address, which is written as four numbers without leading zeros"
+    )]
+    Number {
+        /// The host.
+        host: String,
+    },
+    /// The host has a character that is in no host's name.
+    #[error("the name of a host cannot have a {character:?}")]
+    Character {
+        /// The first such character.
+        character: char,
+    },
+    /// The host has a letter beyond those of the English alphabet.
+    #[error("the name of a host cannot have a {character:?}; give the form that starts with xn--")]
+    NotAscii {
+        /// The first such letter.
+        character: char,
+    },
+    /// The host's name starts with a dot, or two dots follow each other.
+    #[error("the name of the host has a dot too many")]
+    EmptyLabel,
+    /// The host's name has more than 253 bytes, or a part between dots more than 63.
+    #[error("the name of the host is too long: 253 bytes at most, 63 between two dots")]
+    TooLong,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    /// A host that was not written down yet.
+    #[derive(Debug, Clone, PartialEq)]
+    enum Meant {
+        Address(IpAddr),
+        /// In lower case, without a dot at the end.
+        Name(String),
+    }
+
+    /// Returns hosts, few enough that two are often equal.
+    fn hosts() -> impl Strategy<Value = Meant> {
+        let v4 = select(vec![Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 0, 0, 1)]);
+        let v6 = prop_oneof![
+            select(vec![Ipv6Addr::LOCALHOST, Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped()]),
+            any::<u128>().prop_map(Ipv6Addr::from),
+        ];
+        prop_oneof![
+            v4.prop_map(|v4| Meant::Address(v4.into())),
+            v6.prop_map(|v6| Meant::Address(v6.to_canonical())),
+            "[ab][a-z0-9_-]{0,1}(\\.[a-z0-9]{1,2})?".prop_map(Meant::Name),
+        ]
+    }
+
+    /// Returns one of the ways to write `text` in which letters differ in their case.
+    fn in_some_case(text: String) -> impl Strategy<Value = String> {
+        any::<u64>().prop_map(move |upper| {
+            let letters = text.chars().enumerate();
+            let is_upper = |at: usize| upper >> (at % 64) & 1 == 1;
+            letters.map(|(at, c)| if is_upper(at) { c.to_ascii_uppercase() } else { c }).collect()
+        })
+    }
+
+    /// Returns the ways to write an IPv6 address.
+    fn written_v6(address: Ipv6Addr) -> Vec<String> {
+        let groups = address.segments();
+        let join = |groups: Vec<String>| groups.join(":");
+        let low = Ipv4Addr::from((u32::from(groups[6]) << 16) | u32::from(groups[7]));
+        let high = join(groups[..6].iter().map(|group| format!("{group:x}")).collect());
+        vec![
+            format!("[{address}]"),
+            format!("[{}]", join(groups.iter().map(|group| format!("{group:x}")).collect())),
+            format!("[{}]", join(groups.iter().map(|group| format!("{group:04x}")).collect())),
+            format!("[{high}:{low}]"),
+        ]
+    }
+
+    /// Returns the URLs by which `host` and `port` may be meant.
+    fn spellings(host: &Meant, port: u16) -> impl Strategy<Value = String> + use<> {
+        let hosts = match host {
+            Meant::Address(IpAddr::V4(v4)) => {
+                [vec![v4.to_string()], written_v6(v4.to_ipv6_mapped())].concat()
+            }
+            Meant::Address(IpAddr::V6(v6)) => written_v6(*v6),
+            Meant::Name(name) => vec![name.clone(), format!("{name}.")],
+        };
+        let mut ports = vec![format!(":{port}"), format!(":0{port}"), format!(":+00{port}")];
+        if port == 80 {
+            ports.push(String::new());
+        }
+        let url = (select(hosts), select(ports)).prop_map(|(host, port)| host + &port);
+        url.prop_map(|rest| format!("http://{rest}")).prop_flat_map(in_some_case)
+    }
+
+    /// Returns a node that is meant, and one way to write it.
+    fn nodes() -> impl Strategy<Value = ((Meant, u16), String)> {
+        let ports = select(vec![80, 8001]);
+        (hosts(), ports).prop_flat_map(|(host, port)| {
+            let spellings = spellings(&host, port);
+            (Just((host, port)), spellings)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn spellings_are_one_node_exactly_if_host_and_port_are(a in nodes(), b in nodes()) {
+            let ((a, a_text), (b, b_text)) = (a, b);
+            let a_url: BaseUrl = a_text.parse().expect("a URL");
+            let b_url: BaseUrl = b_text.parse().expect("a URL");
+            prop_assert_eq!(a_url.is_same_node(&b_url), a == b, "{} {}", a_text, b_text);
+        }
+
+        #[test]
+        fn all_spellings_of_a_node_are_one(
+            (a, b) in (hosts(), select(vec![80, 8001])).prop_flat_map(|(host, port)| {
+                (spellings(&host, port), spellings(&host, port))
+            })
+        ) {
+            let urls = [a, b].map(|text| text.parse::<BaseUrl>().expect("a URL"));
+            prop_assert!(find_same_node(&urls).is_some(), "{urls:?}");
+        }
+
+        #[test]
+        fn one_spelling_is_its_own(node in nodes()) {
+            let url: BaseUrl = node.1.parse().expect("a URL");
+            let again: BaseUrl = format!("http://{}", url.authority()).parse().expect("a URL");
+            prop_assert_eq!(again.authority(), url.authority());
+            prop_assert_eq!(&**url.text(), &node.1);
+        }
+
+        #[test]
+        fn no_text_panics(text in ".*", rest in "[\\[\\]:.@%$*+xX0-9a-fé-]{0,40}") {
+            drop(text.parse::<BaseUrl>());
+            drop(format!("http://{text}").parse::<BaseUrl>());
+            // What is accepted has one spelling, and may be sent in a header.
+            if let Ok(url) = format!("http://{rest}").parse::<BaseUrl>() {
+                let again: BaseUrl = format!("http://{}", url.authority()).parse().expect("a URL");
+                prop_assert!(again.is_same_node(&url));
+                prop_assert!(url.authority().bytes().all(|byte| byte.is_ascii_graphic()));
+            }
+        }
+    }
 }

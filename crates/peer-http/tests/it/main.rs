@@ -8,3 +8,4 @@ mod pool;
 mod requests;
 mod serving;
 mod support;
+mod urls;

@@ -41,32 +41,10 @@ fn refused_peers_leave_the_old_set() {
     let before = pool.ring().fingerprint();
     let missing = pool.set_peers([OTHER]).expect_err("own URL missing");
     assert_eq!(missing, SetPeersError::OwnUrlMissing { own: OWN.to_owned() });
+    let bad = pool.set_peers([OWN, "nowhere"]).expect_err("not a URL");
+    assert!(matches!(bad, SetPeersError::Url(_)), "{bad:?}");
     let twice = pool.set_peers([OWN, OTHER, OTHER]).expect_err("a URL twice");
-    assert!(matches!(twice, SetPeersError::Ring(_)), "{twice:?}");
-    for url in [
-        "",
-        "10.0.0.2:8001",
-        "https://10.0.0.2",
-        "http://",
-        "http://:80",
-        "http://a:",
-        "http://a:0",
-        "http://a:65536",
-        "http://a:b",
-        "http://a/",
-        "http://a/b",
-        "http://a?b",
-        "http://a#b",
-        "http://user@a",
-        "http://a b",
-        "http://[::1",
-        "http://[]",
-        "HTTP://a",
-        "http://é",
-    ] {
-        let bad = pool.set_peers([OWN, url]).expect_err(url);
-        assert!(matches!(&bad, SetPeersError::Url(error) if error.url == url), "{bad:?}");
-    }
+    assert!(matches!(twice, SetPeersError::SameNode { .. }), "{twice:?}");
     assert_eq!(pool.ring().fingerprint(), before);
 }
 
