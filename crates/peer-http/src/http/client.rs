@@ -1,5 +1,6 @@
 //! Asks one peer for values.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Config;
+use crate::http::connect::Connector;
 use crate::http::connection::{Connection, ExchangeError, Reply};
 use crate::http::connections::Connections;
 use crate::pool::url::BaseUrl;
@@ -32,6 +34,7 @@ struct Shared {
     host: HeaderValue,
     config: Arc<Config>,
     connections: Connections,
+    connector: Arc<Connector>,
 }
 
 impl Peer for HttpPeer {
@@ -52,10 +55,10 @@ impl Peer for HttpPeer {
 
 impl HttpPeer {
     /// Returns the peer at `url`. Nothing is connected before the first get.
-    pub(crate) fn new(url: BaseUrl, config: Arc<Config>) -> Self {
+    pub(crate) fn new(url: BaseUrl, config: Arc<Config>, connector: Arc<Connector>) -> Self {
         let host = HeaderValue::from_str(url.authority()).expect("an authority is visible ASCII");
         let connections = Connections::new(&config);
-        Self { shared: Arc::new(Shared { url, host, config, connections }) }
+        Self { shared: Arc::new(Shared { url, host, config, connections, connector }) }
     }
 
     /// Returns the peer's answer to `request`.
@@ -91,7 +94,7 @@ impl HttpPeer {
     ///
     /// Dropping it closes the connection and gives its place back.
     async fn exchange(&self, uri: Uri, deadline: Instant) -> Result<Reply, PeerError> {
-        let Shared { config, connections, url, .. } = &*self.shared;
+        let Shared { config, connections, connector, url, .. } = &*self.shared;
         let _slot = connections.slot().await;
         if let Some(mut connection) = connections.take() {
             let request = self.request(uri.clone(), deadline);
@@ -101,9 +104,8 @@ impl HttpPeer {
                 result => return self.keep(connection, result),
             }
         }
-        let connection = Connection::open(url, config.connect_timeout).await;
-        let mut connection =
-            connection.map_err(|error| failed(PeerErrorKind::Unreachable, error))?;
+        let connection = Connection::open(connector, url, config.connect_timeout).await;
+        let mut connection = connection.map_err(|error| connect_error(error))?;
         let request = self.request(uri, deadline);
         let result = connection.exchange(request, config.max_answer_bytes).await;
         self.keep(connection, result)
@@ -177,4 +179,13 @@ fn read(reply: Reply) -> Result<Answer, PeerError> {
 /// Returns an error of this kind and cause.
 fn failed(kind: PeerErrorKind, cause: impl Into<BoxError>) -> PeerError {
     PeerError::new(kind).with_source(cause)
+}
+
+/// Returns the error for a connection that did not come about.
+fn connect_error(error: io::Error) -> PeerError {
+    let kind = match error.kind() {
+        io::ErrorKind::Unsupported => PeerErrorKind::Runtime,
+        _ => PeerErrorKind::Unreachable,
+    };
+    failed(kind, error)
 }

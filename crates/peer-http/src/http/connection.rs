@@ -13,9 +13,8 @@ use hyper::client::conn::http1::{Builder, Connection as Driver, SendRequest};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-use crate::pool::host::Host;
+use crate::http::connect::Connector;
 use crate::pool::url::BaseUrl;
 use crate::wire::message;
 use crate::wire::outcome::{OUTCOME, Outcome, one_line};
@@ -71,17 +70,13 @@ impl Connection {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it leaves nothing behind.
-    pub(crate) async fn open(url: &BaseUrl, connect_timeout: Duration) -> io::Result<Self> {
-        let connecting = async {
-            match url.host() {
-                Host::Address(address) => TcpStream::connect((*address, url.port())).await,
-                Host::Name(name) => TcpStream::connect((&**name, url.port())).await,
-            }
-        };
-        let stream = timeout(connect_timeout, connecting)
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    /// May be dropped at any time. Only the look-up of the peer's name goes on, for the next get.
+    pub(crate) async fn open(
+        connector: &Connector,
+        url: &BaseUrl,
+        connect_timeout: Duration,
+    ) -> io::Result<Self> {
+        let stream = connector.connect(url, connect_timeout).await?;
         // A request is one small segment, which must not wait for the acknowledgement of another.
         stream.set_nodelay(true)?;
         let mut http = Builder::new();

@@ -79,7 +79,8 @@ impl HttpPoolBuilder {
 
     /// Sets the longest time that a new connection to a peer may take; 1 s unless set.
     ///
-    /// A machine that is gone answers nothing at all, and this is how long it takes to notice.
+    /// It is for the look-up of the peer's name and for all of its addresses, which are raced. A
+    /// machine that is gone answers nothing at all, and this is how long it takes to notice.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
         self

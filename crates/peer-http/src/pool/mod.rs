@@ -14,6 +14,7 @@ use carrotcache_peer::{Limits, Owner, Peer, Picker};
 use crate::config::Config;
 use crate::error::SetPeersError;
 use crate::http::client::HttpPeer;
+use crate::http::connect::Connector;
 use url::{BaseUrl, find_same_node};
 
 /// This node's view of all nodes: who owns a key, and how to ask them.
@@ -45,6 +46,8 @@ struct Shared {
     /// This node's own base URL.
     own: BaseUrl,
     config: Arc<Config>,
+    /// Opens the sockets to all peers.
+    connector: Arc<Connector>,
     /// Replaced as a whole. Readers hold the lock for as long as it takes to look a key up.
     members: RwLock<Members>,
     /// Held while a new set is made, so that of two calls the later one has the last word.
@@ -62,7 +65,8 @@ impl HttpPool {
     /// Returns a pool without peers. `ring` has no nodes.
     pub(crate) fn new(own: BaseUrl, config: Config, ring: Ring) -> Self {
         let members = RwLock::new(Members { ring, owners: Vec::new() });
-        let shared = Shared { own, config: Arc::new(config), members, changing: Mutex::new(()) };
+        let (config, connector) = (Arc::new(config), Arc::new(Connector::new()));
+        let shared = Shared { own, config, connector, members, changing: Mutex::new(()) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -168,8 +172,11 @@ impl HttpPool {
         if url.is_same_node(&self.shared.own) {
             return Owner::Local;
         }
-        let new =
-            || Owner::Remote(Arc::new(HttpPeer::new(url.clone(), Arc::clone(&self.shared.config))));
+        let Shared { config, connector, .. } = &*self.shared;
+        let new = || {
+            let peer = HttpPeer::new(url.clone(), Arc::clone(config), Arc::clone(connector));
+            Owner::Remote(Arc::new(peer))
+        };
         known.get(&**url.text()).cloned().unwrap_or_else(new)
     }
 
