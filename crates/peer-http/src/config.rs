@@ -100,7 +100,7 @@ impl Default for Config {
         Self {
             base_path: "/_groupcache/".to_owned(),
             ring: Ring::builder(),
-            connect_timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_millis(250),
             idle_timeout: Duration::from_secs(25),
             max_connections: 128,
             max_idle_connections: 128,

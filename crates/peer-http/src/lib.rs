@@ -79,7 +79,7 @@
 //! that a connection which the peer closes while it is unused is noticed by the next get, which
 //! then opens another.
 //!
-//! A new connection has 1 s unless [set](HttpPoolBuilder::connect_timeout) otherwise. A name is
+//! A new connection has 250 ms unless [set](HttpPoolBuilder::connect_timeout) otherwise. A name is
 //! looked up by the operating system, on a thread that a hanging resolver may keep: there is one at
 //! most for each name, and eight in all. What it finds is used once. All addresses of a name are
 //! tried, as RFC 8305 does it: the next one as soon as one fails, or after a tenth of a second at

@@ -105,7 +105,7 @@ impl HttpPeer {
             }
         }
         let connection = Connection::open(connector, url, config.connect_timeout).await;
-        let mut connection = connection.map_err(|error| connect_error(error))?;
+        let mut connection = connection.map_err(connect_error)?;
         let request = self.request(uri, deadline);
         let result = connection.exchange(request, config.max_answer_bytes).await;
         self.keep(connection, result)

@@ -77,7 +77,7 @@ impl HttpPoolBuilder {
         self
     }
 
-    /// Sets the longest time that a new connection to a peer may take; 1 s unless set.
+    /// Sets the longest time that a new connection to a peer may take; 250 ms unless set.
     ///
     /// It is for the look-up of the peer's name and for all of its addresses, which are raced. A
     /// machine that is gone answers nothing at all, and this is how long it takes to notice.
