@@ -95,7 +95,7 @@ pub use group::{Group, Mirroring};
 pub use loader::Loader;
 pub use node::{Node, NodeBuilder};
 pub use stats::{CacheStats, Stats};
-pub use value::Value;
+pub use value::{IntoValue, Value};
 
 pub use carrotcache_byteview::{self as byteview, ByteView};
 pub use carrotcache_consistenthash as consistenthash;

@@ -5,7 +5,7 @@ use std::future::Future;
 use carrotcache_peer::BoxError;
 use futures_util::future::{BoxFuture, FutureExt};
 
-use crate::value::Value;
+use crate::value::{IntoValue, Value};
 
 /// Fetches the value of a key from where it really lives.
 ///
@@ -14,7 +14,7 @@ use crate::value::Value;
 /// same. A loader that never ends holds up its own key alone; give it the time limit that fits its
 /// source.
 ///
-/// Every `Fn(String) -> Future` with a fitting result is a loader, so most loaders are closures:
+/// Every `Fn(String) -> Future` with a fitting result is a loader, so most loaders are closures.
 ///
 /// ```
 /// # async fn find(key: &str) -> Result<Option<String>, std::io::Error> { Ok(None) }
@@ -41,9 +41,15 @@ use crate::value::Value;
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a loader",
+    label = "neither a closure that a group can call nor a type that implements `Loader`",
+    note = "a closure: `|key: String| async move {{ Ok::<_, MyError>(Some(value)) }}`",
+    note = "a type with state of its own: `impl Loader for MyType`, with an `async fn load`"
+)]
 pub trait Loader: Send + Sync + 'static {
-    /// What a load yields.
-    type Value: Into<Value>;
+    /// What a load yields: bytes or text in one of the usual types, or a [`Value`].
+    type Value: IntoValue;
 
     /// Why a load failed. It becomes the [`source`](std::error::Error::source) of
     /// [`GetError::LoadFailed`](crate::GetError::LoadFailed).
@@ -70,7 +76,7 @@ impl<F, Fut, V, E> Loader for F
 where
     F: Fn(String) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Option<V>, E>> + Send,
-    V: Into<Value>,
+    V: IntoValue,
     E: Into<BoxError>,
 {
     type Value = V;
@@ -92,7 +98,7 @@ impl<L: Loader> ErasedLoader for L {
         // panics where the flight catches it.
         async move {
             match Loader::load(self, key).await {
-                Ok(value) => Ok(value.map(Into::into)),
+                Ok(value) => Ok(value.map(IntoValue::into_value)),
                 Err(error) => Err(error.into()),
             }
         }

@@ -44,8 +44,51 @@ impl Value {
     }
 }
 
+// Not recommended to the reader of an error: what a `User` lacks is not `From<User> for ByteView`.
+#[diagnostic::do_not_recommend]
 impl<T: Into<ByteView>> From<T> for Value {
     fn from(bytes: T) -> Self {
         Self::new(bytes)
+    }
+}
+
+/// What a [`Loader`](crate::Loader) may return as a value: whatever is `Into<Value>`.
+///
+/// Those are the usual owners of bytes and text, and [`Value`] itself. The trait is there so that
+/// the compiler can say what to do about any other type; it is not implemented by hand. A type of
+/// your own is encoded by the loader, or becomes a value by a `From` of its own:
+///
+/// ```
+/// use carrotcache::Value;
+///
+/// struct Score(u32);
+///
+/// impl From<Score> for Value {
+///     fn from(score: Score) -> Self {
+///         Value::new(score.0.to_string())
+///     }
+/// }
+///
+/// # let node = carrotcache::Node::new();
+/// let loader = |_: String| async move { Ok::<_, std::io::Error>(Some(Score(630))) };
+/// node.group("scores").loader(loader).build()?;
+/// # Ok::<_, carrotcache::BuildGroupError>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a value that a cache can keep",
+    label = "neither bytes nor text",
+    note = "a loader returns `Vec<u8>`, `String`, `&'static str`, `Bytes`, `Value` or the like",
+    note = "encode other types in the loader, for example by `serde_json::to_vec`, or write \
+            `impl From<MyType> for Value`"
+)]
+pub trait IntoValue {
+    /// Returns the value.
+    fn into_value(self) -> Value;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Into<Value>> IntoValue for T {
+    fn into_value(self) -> Value {
+        self.into()
     }
 }

@@ -11,6 +11,7 @@ mod http;
 mod invariants;
 mod logs;
 mod memory;
+mod messages;
 mod mirror;
 mod peers;
 mod runtimes;
