@@ -14,7 +14,8 @@ use crate::value::{IntoValue, Value};
 /// same. A loader that never ends holds up its own key alone; give it the time limit that fits its
 /// source.
 ///
-/// Every `Fn(String) -> Future` with a fitting result is a loader, so most loaders are closures.
+/// Every `Fn(String) -> Future` with a fitting result is a loader, so most loaders are closures. The
+/// future moves between threads: what it holds across an `.await` is `Send`.
 ///
 /// ```
 /// # async fn find(key: &str) -> Result<Option<String>, std::io::Error> { Ok(None) }
@@ -23,6 +24,65 @@ use crate::value::{IntoValue, Value};
 /// fn takes_a_loader(loader: impl Loader) {}
 /// takes_a_loader(|key: String| async move { find(&key).await });
 /// ```
+///
+/// # The key is a `String`
+///
+/// A load may outlive the get that asked for it, so it owns its key: a closure that takes `&str` is
+/// no loader. Where a function wants a `&str`, lend it the key inside:
+///
+/// ```
+/// # let node = carrotcache::Node::new();
+/// async fn find(name: &str) -> std::io::Result<Option<Vec<u8>>> {
+///     Ok(Some(name.as_bytes().to_vec()))
+/// }
+///
+/// node.group("users").loader(|key: String| async move { find(&key).await }).build()?;
+/// # Ok::<_, carrotcache::BuildGroupError>(())
+/// ```
+///
+/// # A pool that the closure captures
+///
+/// The closure is called for each miss, so it must keep what it captures and give each load a clone.
+/// Without the inner `clone` the first load would take the pool away, and the compiler says that
+/// the closure "is `FnOnce` because it moves the variable `pool` out of its environment". A pool of
+/// connections is a handle, and cloning it costs next to nothing; what has no `Clone` goes into an
+/// [`Arc`](std::sync::Arc).
+///
+/// ```
+/// # let node = carrotcache::Node::new();
+/// # #[derive(Clone)]
+/// # struct Pool;
+/// # impl Pool {
+/// #     async fn find(&self, key: &str) -> std::io::Result<Option<String>> { Ok(None) }
+/// # }
+/// # let pool = Pool;
+/// let loader = move |key: String| {
+///     let pool = pool.clone();
+///     async move { pool.find(&key).await }
+/// };
+/// node.group("users").loader(loader).build()?;
+/// # Ok::<_, carrotcache::BuildGroupError>(())
+/// ```
+///
+/// # `?` inside the closure
+///
+/// `?` turns any error into that of the block, and nothing in a closure says which one that is: the
+/// compiler asks for type annotations. Name it at the end, as here, or write the body as an
+/// `async fn` and call that. `anyhow::Error` will do, and so will every error type of your own that
+/// is `Send + Sync + 'static`.
+///
+/// ```
+/// # use std::error::Error;
+/// # let node = carrotcache::Node::new();
+/// let loader = |key: String| async move {
+///     let number: u64 = key.parse()?;
+///     Ok::<_, Box<dyn Error + Send + Sync>>(Some(number.to_string()))
+/// };
+/// node.group("numbers").loader(loader).build()?;
+/// # Ok::<_, carrotcache::BuildGroupError>(())
+/// ```
+///
+/// # A type with state
 ///
 /// A type with state of its own implements the trait, with a plain `async fn`:
 ///
