@@ -1,4 +1,4 @@
-//! Every example, started as a process.
+//! Every example of this package, started as a process.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -52,12 +52,6 @@ async fn first_line(child: &mut Child) -> String {
 async fn get(url: &str) -> (u16, String) {
     let answer = reqwest::get(url).await.expect("it answers");
     (answer.status().as_u16(), answer.text().await.expect("it answers in full"))
-}
-
-#[tokio::test]
-async fn quickstart_makes_one_query_for_many_gets() {
-    let printed = output(example("quickstart")).await;
-    assert!(printed.contains("Tom has 630"), "{printed}");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod memory;
 mod messages;
 mod mirror;
 mod peers;
+mod quickstart;
 mod runtimes;
 mod support;
 mod transport;

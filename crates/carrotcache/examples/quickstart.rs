@@ -1,16 +1,17 @@
 //! One process: a group, its loader, and what concurrent gets cost.
 //!
 //! ```text
-//! cargo run --example quickstart
+//! cargo run -p carrotcache --example quickstart
 //! ```
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::time::Duration;
 
 use carrotcache::Node;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let node = Node::new();
     let scores = node.group("scores").max_bytes(64 << 20).loader(find).build()?;
 
