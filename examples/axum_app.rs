@@ -1,14 +1,13 @@
-//! One axum application: its own routes and the peers' endpoint share a listener and a shutdown.
+//! An axum application with a cache: people ask on one port, peers on another, and one signal ends
+//! both.
 //!
 //! ```text
-//! cargo run --example axum_app -- --addr http://127.0.0.1:3001 \
-//!     --peers http://127.0.0.1:3001,http://127.0.0.1:3002
-//! cargo run --example axum_app -- --addr http://127.0.0.1:3002 \
-//!     --peers http://127.0.0.1:3001,http://127.0.0.1:3002
+//! cargo run --example axum_app -- --api 127.0.0.1:3001 --addr http://127.0.0.1:8001 \
+//!     --peers http://127.0.0.1:8001,http://127.0.0.1:8002
+//! cargo run --example axum_app -- --api 127.0.0.1:3002 --addr http://127.0.0.1:8002 \
+//!     --peers http://127.0.0.1:8001,http://127.0.0.1:8002
 //! curl 127.0.0.1:3001/greeting/Tom
 //! ```
-//!
-//! The library knows nothing of axum: what it mounts is a `tower::Service`.
 
 use std::convert::Infallible;
 
@@ -26,8 +25,11 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Greets people, and computes each greeting once in the whole cluster
 #[derive(Parser)]
 struct Args {
-    /// This node's base URL: peers and people both ask there
-    #[arg(long, default_value = "http://127.0.0.1:3001")]
+    /// Where people ask
+    #[arg(long, default_value = "127.0.0.1:3001")]
+    api: String,
+    /// This node's base URL, where its peers ask; keep it inside your network
+    #[arg(long, default_value = "http://127.0.0.1:8001")]
     addr: String,
     /// Base URLs of all nodes, separated by commas (default: this one alone)
     #[arg(long, value_delimiter = ',')]
@@ -42,7 +44,7 @@ struct App {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Args { addr, mut peers } = Args::parse();
+    let Args { api, addr, mut peers } = Args::parse();
     if peers.is_empty() {
         peers.push(addr.clone());
     }
@@ -50,18 +52,22 @@ async fn main() -> anyhow::Result<()> {
     pool.set_peers(peers)?;
     let node = Node::builder().peers(pool.clone()).build();
     let greetings = node.group("greetings").loader(greet).build()?;
+    let app = Router::new().route("/greeting/{name}", get(greeting)).with_state(App { greetings });
 
-    let app = Router::new()
-        .route("/greeting/{name}", get(greeting))
-        .with_state(App { greetings })
-        // Below another path it is `nest_service("/inner/_groupcache", service.mounted_at("/"))`, and
-        // all nodes say so to their pool: `HttpPool::builder(addr).base_path("/inner/_groupcache/")`.
-        .route_service("/_groupcache/{*path}", pool.service(node));
-
+    // Peers have a listener of their own. Whoever reaches it may read any key of any group, past all
+    // that a route would check, so it belongs on an address of the inner network, while people ask
+    // from anywhere. And peers still get in when people hold every connection that there is for them.
     let host = addr.strip_prefix("http://").context("--addr is no http:// URL")?;
-    let listener = TcpListener::bind(host).await?;
-    println!("listening at {addr}");
-    Ok(axum::serve(listener, app).with_graceful_shutdown(asked_to_end()?).await?)
+    let for_peers = TcpListener::bind(host).await?;
+    let for_people = TcpListener::bind(&api).await?;
+    println!("listening at http://{} for people, at {addr} for peers", for_people.local_addr()?);
+
+    let people = axum::serve(for_people, app).with_graceful_shutdown(asked_to_end()?);
+    let peers = pool.serve(for_peers, node, asked_to_end()?);
+    tokio::try_join!(async { people.await.context("people can no longer be served") }, async {
+        peers.await.context("peers can no longer be served")
+    },)?;
+    Ok(())
 }
 
 /// A route of the application: the cache is a field of its state.

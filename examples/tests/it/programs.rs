@@ -81,35 +81,58 @@ async fn sql_users_reads_its_own_writes() {
     assert!(printed.contains("4 queries for 24 gets"), "{printed}");
 }
 
-#[tokio::test]
-async fn axum_app_serves_people_and_peers_on_one_listener() {
-    let urls = [free_url().await, free_url().await];
-    let mut apps = Vec::new();
-    for url in &urls {
+/// An `axum_app` that runs: where people ask it, and where peers do.
+struct App {
+    process: Child,
+    people: String,
+    peers: String,
+}
+
+impl App {
+    async fn start(addr: &str, peers: &str) -> App {
         let mut app = example("axum_app");
-        let mut app =
-            app.args(["--addr", url, "--peers", &urls.join(",")]).spawn().expect("starts");
-        assert!(first_line(&mut app).await.contains(url));
-        apps.push(app);
+        let app = app.args(["--api", "127.0.0.1:0", "--addr", addr, "--peers", peers]);
+        let mut process = app.spawn().expect("it starts");
+        let line = first_line(&mut process).await;
+        let people = line.split(' ').find(|word| word.starts_with("http://"));
+        let people = people.expect("it says where people ask").to_owned();
+        App { process, people, peers: addr.to_owned() }
     }
+
+    async fn end(mut self) {
+        terminate(&self.process);
+        let ended = timeout(LIMIT, self.process.wait()).await.expect("it ends");
+        let ended = ended.expect("it was started");
+        assert!(ended.success(), "{ended}");
+    }
+}
+
+#[tokio::test]
+async fn axum_app_serves_people_and_peers_each_at_their_own_listener() {
+    let addresses = [free_url().await, free_url().await];
+    let peers = addresses.join(",");
+    let apps = [App::start(&addresses[0], &peers).await, App::start(&addresses[1], &peers).await];
     for name in ["Tom", "Jack", "Sam", "Lily", "a%2Fb"] {
         let from_each = [
-            get(&format!("{}/greeting/{name}", urls[0])).await,
-            get(&format!("{}/greeting/{name}", urls[1])).await,
+            get(&format!("{}/greeting/{name}", apps[0].people)).await,
+            get(&format!("{}/greeting/{name}", apps[1].people)).await,
         ];
         assert_eq!(from_each[0], from_each[1], "{name}");
     }
+    let greeting = get(&format!("{}/greeting/Tom", apps[1].people)).await;
+    assert_eq!(greeting, (200, "Good morning, Tom!\n".into()));
+    assert_eq!(get(&format!("{}/greeting/Nobody", apps[0].people)).await.0, 404);
+
+    const KEY: &str = "_groupcache/greetings/Tom";
+    let for_peers = get(&format!("{}/{KEY}", apps[0].peers)).await;
+    assert!(for_peers.0 == 200 && for_peers.1.contains("Good morning, Tom!"), "{for_peers:?}");
     assert_eq!(
-        get(&format!("{}/greeting/Tom", urls[1])).await,
-        (200, "Good morning, Tom!\n".into())
+        get(&format!("{}/{KEY}", apps[0].people)).await.0,
+        404,
+        "people reached a peer's key"
     );
-    assert_eq!(get(&format!("{}/greeting/Nobody", urls[0])).await.0, 404);
-    let of_peer = get(&format!("{}/_groupcache/greetings/Tom", urls[0])).await;
-    assert!(of_peer.0 == 200 && of_peer.1.contains("Good morning, Tom!"), "{of_peer:?}");
-    for mut app in apps {
-        terminate(&app);
-        let ended = timeout(LIMIT, app.wait()).await.expect("it ends").expect("it was started");
-        assert!(ended.success(), "{ended}");
+    for app in apps {
+        app.end().await;
     }
 }
 
