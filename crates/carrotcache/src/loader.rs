@@ -9,10 +9,12 @@ use crate::value::{IntoValue, Value};
 
 /// Fetches the value of a key from where it really lives.
 ///
-/// A group calls its loader on a miss and only then, at most once at a time for a key, and in a
-/// task of its own: callers that give up do not stop a load, and what it fetches is cached all the
-/// same. A loader that never ends holds up its own key alone; give it the time limit that fits its
-/// source.
+/// A group calls its loader on a miss and only then, and at most once at a time for a key. The future
+/// is first polled where the get is, in the get's own tracing span, and moves into a task if it is
+/// not ready then: callers that give up do not stop a load, and what it fetches is cached all the
+/// same. A load that takes longer than the group's
+/// [`load_timeout`](crate::GroupBuilder::load_timeout) is dropped, so a loader that never ends holds
+/// up its own key alone, and not for ever.
 ///
 /// Every `Fn(String) -> Future` with a fitting result is a loader, so most loaders are closures. The
 /// future moves between threads: what it holds across an `.await` is `Send`.
@@ -125,7 +127,8 @@ pub trait Loader: Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// The future runs in a task of its own and is dropped early only when the runtime shuts down.
+    /// No caller drops the future by leaving. It is dropped early when the group's load timeout has
+    /// passed, and when the node's runtime shuts down.
     fn load(
         &self,
         key: String,

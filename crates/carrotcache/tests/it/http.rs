@@ -158,6 +158,30 @@ async fn one_node_serves_all_its_groups() {
     assert_eq!(other.stats().local_loads, 10);
 }
 
+/// The runtime has no I/O, which a node needs for its peers and nothing else.
+#[test]
+fn a_runtime_without_io_is_refused_in_words_where_peers_are_to_be_asked() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let own = "http://127.0.0.1:1";
+    let pool = HttpPool::builder(own).build().unwrap();
+    pool.set_peers([own, "http://127.0.0.1:2"]).unwrap();
+    let source = Source::default();
+    let node = Node::builder().peers(pool.clone()).build();
+    let group = node.group("g").loader(source.clone()).build().unwrap();
+    let key = |remote: bool| {
+        let keys = (0..).map(|i| format!("key-{i}"));
+        { keys }.find(|key| is_remote(&pool, key) == remote).unwrap()
+    };
+    for _ in 0..2 {
+        let error = runtime.block_on(group.get(&key(true))).unwrap_err();
+        let GetError::CannotAskPeers { source } = &error else { panic!("{error:?}") };
+        assert!(source.causes().contains("enable_io"), "{}", source.causes());
+    }
+    assert_eq!(source.started(), 0);
+    assert!(runtime.block_on(group.get(&key(false))).is_ok());
+    crate::transport::assert_sums(&group.stats());
+}
+
 fn is_remote(pool: &HttpPool, key: &str) -> bool {
     matches!(pool.owner(key), carrotcache::Owner::Remote(_))
 }
