@@ -2,18 +2,15 @@
 //!
 //! Each task is one module with an `Args` (what clap reads) and a `run`; `cargo xtask --help` lists
 //! them. To add one: a module here, a variant and an arm in `main.rs`. What tasks share is
-//! [`workspace`] (where things are, how cargo is called), [`process`] (children that never outlive the
-//! task, waiting until a server answers, ports) and [`checks`] (the table of what was checked).
+//! [`workspace`] (its packages and files) and [`cargo`] (how it is called).
 //!
-//! Tasks talk to this machine's loopback interface only.
+//! Tasks that start nodes, servers and clients are a package of their own, `e2e`, which [`e2e`]
+//! hands over to: whoever runs another task does not build it.
 
 pub mod bench;
-pub mod checks;
+pub mod cargo;
 pub mod ci;
-pub mod cluster;
 pub mod codegen;
-pub mod databases;
-pub mod interop;
-pub mod process;
+pub mod e2e;
 pub mod tidy;
 pub mod workspace;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, ci, cluster, codegen, databases, interop, process::tied, tidy};
+use xtask::{bench, ci, codegen, e2e, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The tasks of the workspace")]
@@ -16,28 +16,25 @@ struct Cli {
 enum Task {
     Bench(bench::Args),
     Ci(ci::Args),
-    Cluster(cluster::Args),
+    /// Start a cluster of `node` processes over one database, and show what it does
+    Cluster(e2e::Args),
     Codegen(codegen::Args),
-    Databases(databases::Args),
-    Interop(interop::Args),
+    /// Test the loader of the example `node` over private MariaDB and PostgreSQL servers
+    Databases(e2e::Args),
+    /// Check that nodes of Go's groupcache and ours can share a ring
+    Interop(e2e::Args),
     Tidy(tidy::Args),
-    #[command(hide = true)]
-    Tied(tied::Args),
 }
 
-// One thread: the kernel ends tied children when the *thread* that started them ends, and the main
-// thread ends with the process (see `process::tied`).
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Bench(args) => bench::run(&args),
         Task::Ci(args) => ci::run(&args),
-        Task::Cluster(args) => cluster::run(&args).await,
+        Task::Cluster(args) => e2e::run("cluster", &args),
         Task::Codegen(args) => codegen::run(&args),
-        Task::Databases(args) => databases::run(&args).await,
-        Task::Interop(args) => interop::run(&args).await,
+        Task::Databases(args) => e2e::run("databases", &args),
+        Task::Interop(args) => e2e::run("interop", &args),
         Task::Tidy(args) => tidy::run(&args),
-        Task::Tied(args) => tied::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

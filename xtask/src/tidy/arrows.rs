@@ -39,7 +39,7 @@ const ROWS: [Row; 6] = [
 ];
 
 /// Packages that are no library: they may depend on anything and nothing may depend on them.
-const UNPUBLISHED: [&str; 3] = ["benches", "examples", "xtask"];
+const UNPUBLISHED: [&str; 4] = ["benches", "e2e", "examples", "xtask"];
 
 /// Returns each arrow of `metadata` (what `cargo metadata` prints) that is drawn wrongly.
 pub(super) fn check(metadata: &Value) -> Vec<String> {

@@ -6,8 +6,8 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::cargo::cargo;
 use crate::checks::Checks;
-use crate::workspace;
 
 /// The module of the example's tests that is run; each kind of database has a module in it.
 const MODULE: &str = "databases::";
@@ -18,7 +18,7 @@ const MODULE: &str = "databases::";
 ///
 /// When the tests cannot be built or none is run.
 pub(super) fn run(urls: [(&str, String); 2], checks: &mut Checks) -> Result<()> {
-    let mut command = workspace::cargo(["test", "--package", "examples", "--test", "it", "--"]);
+    let mut command = cargo(["test", "--package", "examples", "--test", "it", "--"]);
     // One at a time: a test that counts the server's queries must be alone with it.
     command.args([MODULE, "--include-ignored", "--test-threads=1"]).envs(urls);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cargo")?;

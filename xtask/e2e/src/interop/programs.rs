@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::workspace;
+use crate::programs::build_examples;
 
 /// Where Debian's packages put the sources of Go libraries.
 const DEBIAN_GOPATH: &str = "/usr/share/gocode";
@@ -39,8 +39,7 @@ impl Programs {
             );
         };
         println!("{version}");
-        let [rust, import, load] =
-            workspace::build_examples(["node", "import", "peer_load"], release)?;
+        let [rust, import, load] = build_examples(["node", "import", "peer_load"], release)?;
         let go = rust.with_file_name("interop-go");
         build_go(&go)?;
         Ok(Self { go, rust, import, load })
@@ -74,7 +73,8 @@ fn go_version() -> Option<String> {
 fn go(args: &[&OsStr], env: &[(&str, &str)]) -> Result<()> {
     let mut go = Command::new("go");
     go.args(args).envs(env.iter().copied()).stdin(Stdio::null());
-    let output = go.current_dir(workspace::root().join("interop/go")).output();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/go");
+    let output = go.current_dir(folder).output();
     let output = output.context("cannot run go")?;
     let printed = [output.stdout, output.stderr].concat();
     let printed = String::from_utf8_lossy(&printed);

@@ -15,7 +15,7 @@ use anyhow::Result;
 
 use crate::checks::Checks;
 use crate::process::interrupt::{asked_to_end, unless_interrupted};
-use crate::workspace;
+use crate::programs::build_examples;
 use mariadb::MariaDb;
 use postgres::Postgres;
 use server::Server;
@@ -66,7 +66,7 @@ async fn check(
     let urls =
         [("CARROTCACHE_TEST_MYSQL", mariadb.url()), ("CARROTCACHE_TEST_POSTGRES", postgres.url())];
     suite::run(urls, checks)?;
-    let [program] = workspace::build_examples(["node"], false)?;
+    let [program] = build_examples(["node"], false)?;
     node::check(&program, mariadb, checks).await?;
     node::check(&program, postgres, checks).await
 }

@@ -21,7 +21,7 @@ use self::nodes::Cluster;
 use self::report::Report;
 use self::workload::Names;
 use crate::process::interrupt::{asked_to_end, unless_interrupted};
-use crate::workspace;
+use crate::programs::build_examples;
 
 /// Start a cluster of `node` processes over one database, and show what it does
 #[derive(clap::Args)]
@@ -60,7 +60,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 ///
 /// When the future is dropped, the nodes are killed.
 pub async fn run(args: &Args) -> Result<()> {
-    let [program] = workspace::build_examples(["node"], args.release)?;
+    let [program] = build_examples(["node"], args.release)?;
     let start = Instant::now();
     let Play { cluster, mut report, .. } = unless_interrupted(play(&program, args)).await?;
     if args.stay {

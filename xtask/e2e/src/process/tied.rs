@@ -2,7 +2,7 @@
 //!
 //! On Linux a process can ask to be killed when its parent ends, but it must ask for itself, between
 //! fork and exec. Rust can run code there only by an unsafe call, so the child starts as this program
-//! once more (`xtask tied`), asks, and then becomes the wanted program: same process id, no helper
+//! once more (`e2e tied`), asks, and then becomes the wanted program: same process id, no helper
 //! left over. Elsewhere a child is killed when its handle is dropped, which covers all but SIGKILL.
 
 use std::ffi::OsString;

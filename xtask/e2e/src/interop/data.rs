@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_kinds_are_those_of_the_wire_vectors() {
-        let vectors = include_str!("../../../crates/peer-http/tests/data/wire_groupcache.tsv");
+        let vectors = include_str!("../../../../crates/peer-http/tests/data/wire_groupcache.tsv");
         let paths = vectors.lines().filter_map(|line| line.split('\t').nth(2));
         let keys: BTreeSet<_> =
             paths.filter_map(|path| Some(unescaped(path.rsplit_once('/')?.1))).collect();
