@@ -13,7 +13,7 @@ mod machine;
 mod report;
 mod results;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -40,31 +40,43 @@ pub struct Args {
 ///
 /// When a benchmark is unknown, does not build or fails, or a result cannot be written.
 pub fn run(args: &Args) -> Result<()> {
-    let known = benchmarks(&workspace::metadata()?);
-    if let Some(unknown) = args.names.iter().find(|name| !known.contains(name)) {
-        bail!("there is no benchmark `{unknown}`, but there are: {}", known.join(", "));
+    let mut wanted = benchmarks(&workspace::metadata()?);
+    let names: Vec<_> = wanted.iter().map(|benchmark| benchmark.name.clone()).collect();
+    if let Some(unknown) = args.names.iter().find(|name| !names.contains(name)) {
+        bail!("there is no benchmark `{unknown}`, but there are: {}", names.join(", "));
     }
-    let names = if args.names.is_empty() { &known } else { &args.names };
-    for name in names {
-        build(name)?;
+    wanted.retain(|benchmark| args.names.is_empty() || args.names.contains(&benchmark.name));
+    for benchmark in &wanted {
+        build(&benchmark.name)?;
     }
     let machine = Machine::read()?;
-    for name in names {
+    for benchmark in &wanted {
         let folder = workspace::root().join("benches/results");
         std::fs::create_dir_all(&folder)?;
-        measure(name, args, &machine, &folder).with_context(|| format!("benchmark `{name}`"))?;
+        measure(benchmark, args, &machine, &folder)
+            .with_context(|| format!("benchmark `{}`", benchmark.name))?;
     }
     Ok(())
 }
 
-/// Returns the names of all benchmarks of the package `benches`.
-fn benchmarks(metadata: &serde_json::Value) -> Vec<String> {
+#[derive(Debug, PartialEq)]
+struct Benchmark {
+    name: String,
+    /// The file that cargo builds it from.
+    source: PathBuf,
+}
+
+/// Returns all benchmarks of the package `benches`.
+fn benchmarks(metadata: &serde_json::Value) -> Vec<Benchmark> {
     let packages = metadata["packages"].as_array().into_iter().flatten();
     packages
         .filter(|package| package["name"] == "benches")
         .flat_map(|package| package["targets"].as_array().into_iter().flatten())
         .filter(|target| target["kind"][0] == "bench")
-        .filter_map(|target| Some(target["name"].as_str()?.to_owned()))
+        .filter_map(|target| {
+            let [name, source] = ["name", "src_path"].map(|field| target[field].as_str());
+            Some(Benchmark { name: name?.to_owned(), source: source?.into() })
+        })
         .collect()
 }
 
@@ -76,7 +88,8 @@ fn build(name: &str) -> Result<()> {
 }
 
 /// Measures one benchmark and writes its table and its chart into `folder`.
-fn measure(name: &str, args: &Args, machine: &Machine, folder: &Path) -> Result<()> {
+fn measure(benchmark: &Benchmark, args: &Args, machine: &Machine, folder: &Path) -> Result<()> {
+    let name = &*benchmark.name;
     let home = workspace::root().join("target/xtask-bench").join(name);
     if home.exists() {
         std::fs::remove_dir_all(&home)?;
@@ -84,7 +97,7 @@ fn measure(name: &str, args: &Args, machine: &Machine, folder: &Path) -> Result<
     let mut results = Results::default();
     for round in 1..=args.rounds {
         eprintln!("{name}: round {round} of {}", args.rounds);
-        let printed = one_round(name, args.quick, &home)?;
+        let printed = one_round(benchmark, args.quick, &home)?;
         if !home.exists() {
             let text = report::printed(name, machine, &printed);
             return write(&folder.join(format!("{name}.md")), &text);
@@ -98,10 +111,10 @@ fn measure(name: &str, args: &Args, machine: &Machine, folder: &Path) -> Result<
 }
 
 /// Runs a benchmark once and returns what it printed; criterion's figures go below `home`.
-fn one_round(name: &str, quick: bool, home: &Path) -> Result<String> {
-    let mut command =
-        workspace::cargo(["bench", "--quiet", "--package", "benches", "--bench", name]);
-    if uses_criterion(name)? {
+fn one_round(benchmark: &Benchmark, quick: bool, home: &Path) -> Result<String> {
+    let args = ["bench", "--quiet", "--package", "benches", "--bench", &benchmark.name];
+    let mut command = workspace::cargo(args);
+    if uses_criterion(&benchmark.source)? {
         let lengths = "--sample-size 15 --warm-up-time 0.2 --measurement-time 0.6";
         let lengths = if quick { "--quick" } else { lengths };
         command.args(["--", "--noplot"]).args(lengths.split(' '));
@@ -112,9 +125,8 @@ fn one_round(name: &str, quick: bool, home: &Path) -> Result<String> {
     String::from_utf8(output.stdout).context("it printed something else than text")
 }
 
-fn uses_criterion(name: &str) -> Result<bool> {
-    let source = workspace::root().join("benches").join(format!("{name}.rs"));
-    let text = std::fs::read_to_string(&source).with_context(|| workspace::relative(&source))?;
+fn uses_criterion(source: &Path) -> Result<bool> {
+    let text = std::fs::read_to_string(source).with_context(|| workspace::relative(source))?;
     Ok(text.contains("criterion_main!"))
 }
 
@@ -132,18 +144,20 @@ mod tests {
     fn benchmarks_are_the_bench_targets_of_one_package() {
         let metadata = serde_json::json!({ "packages": [
             { "name": "benches", "targets": [
-                { "name": "benches", "kind": ["lib"] },
-                { "name": "lru", "kind": ["bench"] },
+                { "name": "benches", "kind": ["lib"], "src_path": "/benches/lib.rs" },
+                { "name": "lru", "kind": ["bench"], "src_path": "/benches/lru/main.rs" },
             ] },
             { "name": "other", "targets": [{ "name": "alien", "kind": ["bench"] }] },
         ] });
-        assert_eq!(benchmarks(&metadata), ["lru"]);
+        let expected = Benchmark { name: "lru".to_owned(), source: "/benches/lru/main.rs".into() };
+        assert_eq!(benchmarks(&metadata), [expected]);
     }
 
     #[test]
-    fn every_benchmark_of_the_workspace_has_its_source_where_it_is_looked_for() {
-        for name in benchmarks(&workspace::metadata().unwrap()) {
-            uses_criterion(&name).unwrap();
+    fn benchmarks_in_a_file_and_in_a_folder_are_looked_into() {
+        for benchmark in benchmarks(&workspace::metadata().unwrap()) {
+            let expected = benchmark.name != "peer_cpu";
+            assert_eq!(uses_criterion(&benchmark.source).unwrap(), expected, "{benchmark:?}");
         }
     }
 }

@@ -19,11 +19,8 @@ use shared::Shared;
 use single::Contender;
 use workload::{ENTRY, KEYS, VALUE};
 
-#[path = "lru/shared.rs"]
 mod shared;
-#[path = "lru/single.rs"]
 mod single;
-#[path = "lru/workload.rs"]
 mod workload;
 
 /// The bound under which all keys fit, and that under which a tenth do.
