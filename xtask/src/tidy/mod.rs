@@ -5,6 +5,7 @@
 //! are in the root manifest; that every package inherits them is checked here).
 
 mod arrows;
+mod circles;
 mod examples;
 mod manifests;
 mod sizes;
@@ -25,6 +26,7 @@ pub struct Args {}
 pub fn run(_: &Args) -> Result<()> {
     let checks = [
         ("arrows between crates", arrows::check(&workspace::metadata()?)),
+        ("circles between files", circles::check(&workspace::metadata()?)?),
         ("file sizes", sizes::check(workspace::root())?),
         ("manifests", manifests::check(workspace::root())?),
         ("examples", examples::check(&workspace::root().join("examples"))?),
