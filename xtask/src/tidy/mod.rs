@@ -7,36 +7,44 @@
 mod arrows;
 mod circles;
 mod examples;
+mod folders;
 mod manifests;
+mod pages;
 mod sizes;
 
 use anyhow::{Result, ensure};
 
 use crate::workspace;
 
-/// Check arrows between crates, file sizes, manifests and the list of examples
+/// Check arrows, circles, sizes, folders, manifests, examples and pages
 #[derive(clap::Args)]
 pub struct Args {}
 
-/// Runs every check and prints what it found.
+/// Runs every check and prints what it found, as soon as it has.
 ///
 /// # Errors
 ///
 /// When anything was found, or a file cannot be read.
 pub fn run(_: &Args) -> Result<()> {
-    let checks = [
-        ("arrows between crates", arrows::check(&workspace::metadata()?)),
-        ("circles between files", circles::check(&workspace::metadata()?)?),
-        ("file sizes", sizes::check(workspace::root())?),
-        ("manifests", manifests::check(workspace::root())?),
-        ("examples", examples::check(&workspace::root().join("examples"))?),
+    let root = workspace::root();
+    let metadata = workspace::metadata()?;
+    let found = [
+        show("arrows between crates", arrows::check(&metadata)),
+        show("circles between files", circles::check(&metadata)?),
+        show("file sizes", sizes::check(root)?),
+        show("modules in folders", folders::check(root)?),
+        show("manifests", manifests::check(root)?),
+        show("examples", examples::check(&root.join("examples"))?),
+        show("pages", pages::check(root)?),
     ];
-    let mut found = 0;
-    for (name, faults) in checks {
-        println!("{} {name}", if faults.is_empty() { "ok    " } else { "FAILED" });
-        faults.iter().for_each(|fault| println!("       {fault}"));
-        found += faults.len();
-    }
+    let found = found.iter().sum::<usize>();
     ensure!(found == 0, "tidy found {found} faults");
     Ok(())
+}
+
+/// Prints what a check found, and returns how many faults that is.
+fn show(check: &str, faults: Vec<String>) -> usize {
+    println!("{} {check}", if faults.is_empty() { "ok    " } else { "FAILED" });
+    faults.iter().for_each(|fault| println!("       {fault}"));
+    faults.len()
 }
