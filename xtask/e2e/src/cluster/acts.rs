@@ -5,10 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use carrotcache_consistenthash::Ring;
 
-use super::ask::{Asker, Counts};
+use super::counts::Counts;
 use super::nodes::Cluster;
-use super::report::{Report, grouped};
+use super::table::{self, grouped};
 use super::workload::{self, CONCURRENCY, Names, Outcome};
+use crate::node::Node;
+use crate::node::api::Api;
+use crate::report::Report;
 
 /// Keys, never asked for before, that are asked for when a node is back, to see who loads them.
 const FRESH_KEYS: usize = 100;
@@ -17,17 +20,16 @@ const SHOWN_ERRORS: usize = 3;
 
 /// Says who takes part.
 pub(super) fn introduce(cluster: &Cluster, delay: Duration, report: &Report) {
-    for (url, api) in cluster.urls().iter().zip(cluster.apis()) {
-        report.note(&format!("node {url}, asked at http://{api}"));
+    for node in &cluster.nodes {
+        report.note(&format!("{}, asked at http://{}", node.name(), node.api().address()));
     }
     let file = cluster.database();
     report.note(&format!("database {}, where a query takes {delay:?} more", file.display()));
 }
 
-/// The cluster, who asks it, and what is shown of it.
+/// The cluster, what it is asked for, and what is shown of it.
 pub(super) struct Play {
     pub(super) cluster: Cluster,
-    pub(super) asker: Asker,
     pub(super) names: Names,
     pub(super) report: Report,
 }
@@ -35,21 +37,21 @@ pub(super) struct Play {
 impl Play {
     /// Act: three who want the same at the same moment.
     pub(super) async fn one_query_for_many(&mut self) -> Result<()> {
-        self.report.act("Three ask for Tom at the same moment");
+        self.report.part("Three ask for Tom at the same moment");
         let apis = self.cluster.apis();
-        let before = self.asker.all_counts(apis).await?;
-        let ask = |at: usize| self.asker.value(&apis[at % apis.len()], "scores", "Tom");
+        let before = Counts::of_all(&apis).await?;
+        let ask = |at: usize| apis[at % apis.len()].value("scores", "Tom");
         let answers = tokio::join!(ask(0), ask(1), ask(2));
         let answers = [answers.0?, answers.1?, answers.2?];
-        let counted = difference(&self.asker.all_counts(apis).await?, &before);
+        let counted = difference(&Counts::of_all(&apis).await?, &before);
 
         let texts = answers.each_ref().map(|answer| String::from_utf8_lossy(answer));
         let same = answers.iter().all(|answer| answer == b"630");
-        self.report.claim(same, &format!("They were told {}", texts.join(", ")));
+        self.report.claim(&format!("They were told {}", texts.join(", ")), same);
         let queries = counted.iter().map(|counts| counts.queries).sum::<u64>();
         let unit = if queries == 1 { "query" } else { "queries" };
         let text = format!("It cost {queries} {unit}, made by {}", self.who_queried(&counted));
-        self.report.claim(queries == 1, &text);
+        self.report.claim(&text, queries == 1);
         Ok(())
     }
 
@@ -58,54 +60,55 @@ impl Play {
         let rows = self.names.draw(requests)?;
         let distinct = workload::distinct(&rows);
         let (all, asked) = (grouped(self.names.len() as u64), grouped(requests));
-        self.report.act(&format!("{asked} requests for the names of {all} Unicode characters"));
+        self.report.part(&format!("{asked} requests for the names of {all} Unicode characters"));
 
-        let apis = self.cluster.apis().to_vec();
-        let before = self.asker.all_counts(&apis).await?;
+        let apis = self.cluster.apis();
+        let before = Counts::of_all(&apis).await?;
         let outcome = self.run(&apis, rows).await;
-        let counts = self.asker.all_counts(&apis).await?;
+        let counts = Counts::of_all(&apis).await?;
         self.report.note(&summary(&outcome));
         let urls = self.cluster.urls();
-        self.report.nodes(urls, &counts, &shares(urls)?);
+        self.report.note(&table::of_nodes(&urls, &counts, &shares(&urls)?));
 
         self.claim_flawless("Every answer was the right name", &outcome);
         let queries = difference(&counts, &before).iter().map(|counts| counts.queries).sum::<u64>();
         let (made, keys) = (grouped(queries), grouped(distinct));
         let text =
             format!("{keys} different keys cost {made} queries: one each, in the whole cluster");
-        self.report.claim(queries == distinct, &text);
+        self.report.claim(&text, queries == distinct);
         Ok(())
     }
 
     /// Act: the last node is killed under load, and comes back.
     pub(super) async fn a_node_dies_and_comes_back(&mut self, requests: u64) -> Result<()> {
-        self.report.act("A node is killed, and comes back");
-        let last = self.cluster.urls().len() - 1;
+        self.report.part("A node is killed, and comes back");
+        let last = self.cluster.nodes.len() - 1;
         if last == 0 {
             self.report.note("Left out: it takes two nodes.");
             return Ok(());
         }
         let survivors = self.cluster.apis()[..last].to_vec();
         self.kill_under_load(last, &survivors, requests.div_ceil(2)).await?;
-        self.cluster.restart(last).await?;
-        self.report.note(&format!("{} was started again", self.cluster.urls()[last]));
+        let node = &mut self.cluster.nodes[last];
+        node.start().await?;
+        self.report.note(&format!("{} was started again", node.url()));
         self.take_keys_back(last, &survivors).await
     }
 
-    async fn kill_under_load(&mut self, last: usize, apis: &[String], requests: u64) -> Result<()> {
-        let name = self.cluster.urls()[last].clone();
-        let before: Counts = self.asker.all_counts(apis).await?.into_iter().sum();
+    async fn kill_under_load(&mut self, last: usize, apis: &[Api], requests: u64) -> Result<()> {
+        let node = &mut self.cluster.nodes[last];
+        let before: Counts = Counts::of_all(apis).await?.into_iter().sum();
         let rows = self.names.draw(requests)?;
-        let progress = self.report.progress(requests);
-        let running = workload::run(&self.asker, apis, rows, &progress);
-        let killed = kill_midway(&mut self.cluster, last, &progress, requests);
+        let progress = workload::progress(requests);
+        let running = workload::run(apis, rows, &progress);
+        let killed = kill_midway(node, &progress, requests);
         let (outcome, killed) = tokio::join!(running, killed);
         killed?;
         progress.finish_and_clear();
-        let counted = self.asker.all_counts(apis).await?.into_iter().sum::<Counts>() - before;
+        let counted = Counts::of_all(apis).await?.into_iter().sum::<Counts>() - before;
 
-        self.report
-            .note(&format!("{name} was killed amid {} requests to the others", grouped(requests)));
+        let (name, requests) = (node.url(), grouped(requests));
+        self.report.note(&format!("{name} was killed amid {requests} requests to the others"));
         self.report.note(&summary(&outcome));
         let fallen = grouped(counted.peer_errors);
         self.report.note(&format!("{fallen} times it could not be asked, and the asker loaded"));
@@ -113,14 +116,14 @@ impl Play {
         Ok(())
     }
 
-    async fn take_keys_back(&mut self, last: usize, survivors: &[String]) -> Result<()> {
+    async fn take_keys_back(&mut self, last: usize, survivors: &[Api]) -> Result<()> {
         let ring = Ring::new(self.cluster.urls())?;
         let fresh = self.names.fresh(FRESH_KEYS, |key| ring.get_index(key) == Some(last));
         let count = fresh.len();
         let apis = self.cluster.apis();
-        let before = self.asker.all_counts(apis).await?;
-        let outcome = workload::run(&self.asker, survivors, fresh, &self.report.progress(0)).await;
-        let counted = difference(&self.asker.all_counts(apis).await?, &before);
+        let before = Counts::of_all(&apis).await?;
+        let outcome = workload::run(survivors, fresh, &workload::progress(0)).await;
+        let counted = difference(&Counts::of_all(&apis).await?, &before);
 
         let (returned, others) = counted.split_last().context("no nodes")?;
         let others: Counts = others.iter().copied().sum();
@@ -130,19 +133,19 @@ impl Play {
         );
         let text = format!("It took its keys again: it loaded {} of them itself", returned.queries);
         let took = returned.queries == count as u64 && others.queries == 0;
-        self.report.claim(took && others.peer_errors == 0, &text);
+        self.report.claim(&text, took && others.peer_errors == 0);
         Ok(())
     }
 
-    async fn run(&self, apis: &[String], rows: Vec<(String, String)>) -> Outcome {
-        let progress = self.report.progress(rows.len() as u64);
-        let outcome = workload::run(&self.asker, apis, rows, &progress).await;
+    async fn run(&self, apis: &[Api], rows: Vec<(String, String)>) -> Outcome {
+        let progress = workload::progress(rows.len() as u64);
+        let outcome = workload::run(apis, rows, &progress).await;
         progress.finish_and_clear();
         outcome
     }
 
     fn claim_flawless(&mut self, text: &str, outcome: &Outcome) {
-        self.report.claim(outcome.is_flawless(), text);
+        self.report.claim(text, outcome.is_flawless());
         if !outcome.is_flawless() {
             let (wrong, failed) = (outcome.wrong, outcome.errors.len());
             self.report.note(&format!("{wrong} answers were wrong, {failed} requests failed"));
@@ -151,23 +154,22 @@ impl Play {
     }
 
     fn who_queried(&self, counted: &[Counts]) -> String {
-        let queried =
-            self.cluster.urls().iter().zip(counted).filter(|(_, counts)| counts.queries > 0);
-        queried.map(|(url, _)| url.as_str()).collect::<Vec<_>>().join(" and ")
+        let nodes = self.cluster.nodes.iter().zip(counted);
+        let queried = nodes.filter(|(_, counts)| counts.queries > 0);
+        queried.map(|(node, _)| node.url()).collect::<Vec<_>>().join(" and ")
     }
 }
 
 /// Kills a node once a third of the requests is made.
 async fn kill_midway(
-    cluster: &mut Cluster,
-    at: usize,
+    node: &mut Node,
     progress: &indicatif::ProgressBar,
     requests: u64,
 ) -> Result<()> {
     while progress.position() < requests / 3 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    cluster.kill(at).await
+    node.kill().await
 }
 
 fn difference(later: &[Counts], earlier: &[Counts]) -> Vec<Counts> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand::distr::Distribution;
 use rand::rngs::StdRng;
@@ -14,7 +14,7 @@ use rand::seq::SliceRandom;
 use rand_distr::Zipf;
 use tokio::task::JoinSet;
 
-use super::ask::Asker;
+use crate::node::api::Api;
 
 /// How unequal the keys are: at 0.99 the most popular one of 150,000 gets 8 % of all requests.
 const EXPONENT: f64 = 0.99;
@@ -121,15 +121,23 @@ impl Outcome {
     }
 }
 
+/// Returns a bar for `length` requests; it is drawn only on a terminal.
+pub(super) fn progress(length: u64) -> ProgressBar {
+    let template = "  {bar:40.yellow} {human_pos} of {human_len} requests, {eta} left";
+    let style = ProgressStyle::with_template(template);
+    let bar = ProgressBar::new(length);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
 /// Returns how many different keys are among `rows`.
 pub(super) fn distinct(rows: &[(String, String)]) -> u64 {
     rows.iter().map(|(key, _)| key).collect::<HashSet<_>>().len() as u64
 }
 
-/// Asks the nodes at `apis` in turn for the keys of `rows` and compares the answers with the names.
+/// Asks the nodes in turn for the keys of `rows` and compares the answers with the names.
 pub(super) async fn run(
-    asker: &Asker,
-    apis: &[String],
+    apis: &[Api],
     rows: Vec<(String, String)>,
     progress: &ProgressBar,
 ) -> Outcome {
@@ -137,7 +145,7 @@ pub(super) async fn run(
     let shared = Arc::new((rows, AtomicUsize::new(0), apis.to_vec()));
     let mut workers = JoinSet::new();
     for _ in 0..CONCURRENCY {
-        let (asker, shared, progress) = (asker.clone(), Arc::clone(&shared), progress.clone());
+        let (shared, progress) = (Arc::clone(&shared), progress.clone());
         workers.spawn(async move {
             let (rows, next, apis) = &*shared;
             let mut outcome = Outcome::default();
@@ -145,7 +153,7 @@ pub(super) async fn run(
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some((key, name)) = rows.get(at) else { return outcome };
                 let start = Instant::now();
-                let answer = asker.value(&apis[at % apis.len()], "unicode", key).await;
+                let answer = apis[at % apis.len()].value("unicode", key).await;
                 outcome.note(answer, name, start.elapsed());
                 progress.inc(1);
             }

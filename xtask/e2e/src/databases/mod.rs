@@ -4,8 +4,8 @@
 //! runs the tests that need them, lets a running node lose each of them and find it again, and stops
 //! them. It installs nothing and touches no server that runs already.
 
+mod checks;
 mod mariadb;
-mod node;
 mod postgres;
 mod server;
 mod suite;
@@ -13,12 +13,12 @@ mod unprivileged;
 
 use anyhow::Result;
 
-use crate::checks::Checks;
 use crate::process::interrupt::{asked_to_end, unless_interrupted};
 use crate::programs::build_examples;
+use crate::report::Report;
 use mariadb::MariaDb;
 use postgres::Postgres;
-use server::Server;
+use server::{Product, Server};
 
 /// Test the loader of the example `node` over private MariaDB and PostgreSQL servers
 #[derive(clap::Args)]
@@ -39,18 +39,27 @@ pub struct Args {
 /// When the future is dropped the servers are killed and their folders removed.
 pub async fn run(args: &Args) -> Result<()> {
     let (mariadb, postgres) = (MariaDb::find()?, Postgres::find()?);
-    let start = async { Ok((Server::start(mariadb).await?, Server::start(postgres).await?)) };
-    let (mut mariadb, mut postgres) = unless_interrupted(start).await?;
-    println!("started {} and {}", mariadb.url(), postgres.url());
+    let mut report = Report::default();
+    report.part("The servers");
+    let (mut mariadb, mut postgres) = unless_interrupted(async {
+        Ok((start(mariadb, &report).await?, start(postgres, &report).await?))
+    })
+    .await?;
     if args.stay {
-        println!("Ctrl-C ends them");
+        report.note("Ctrl-C ends them.");
         asked_to_end().await?;
         return stop(mariadb, postgres).await;
     }
-    let mut checks = Checks::default();
-    unless_interrupted(check(&mut mariadb, &mut postgres, &mut checks)).await?;
+    unless_interrupted(check(&mut mariadb, &mut postgres, &mut report)).await?;
     stop(mariadb, postgres).await?;
-    checks.finish()
+    report.finish()
+}
+
+async fn start<P: Product>(product: P, report: &Report) -> Result<Server<P>> {
+    report.note(&format!("{} is set up and started", product.name()));
+    let server = Server::start(product).await?;
+    report.note(&format!("{} answers at {}", server.name(), server.url()));
+    Ok(server)
 }
 
 async fn stop(mariadb: Server<MariaDb>, postgres: Server<Postgres>) -> Result<()> {
@@ -61,12 +70,12 @@ async fn stop(mariadb: Server<MariaDb>, postgres: Server<Postgres>) -> Result<()
 async fn check(
     mariadb: &mut Server<MariaDb>,
     postgres: &mut Server<Postgres>,
-    checks: &mut Checks,
+    report: &mut Report,
 ) -> Result<()> {
     let urls =
         [("CARROTCACHE_TEST_MYSQL", mariadb.url()), ("CARROTCACHE_TEST_POSTGRES", postgres.url())];
-    suite::run(urls, checks)?;
+    suite::run(urls, report).await?;
     let [program] = build_examples(["node"], false)?;
-    node::check(&program, mariadb, checks).await?;
-    node::check(&program, postgres, checks).await
+    checks::check(&program, mariadb, report).await?;
+    checks::check(&program, postgres, report).await
 }

@@ -1,13 +1,12 @@
 //! Runs the tests that need servers, and reads what they report.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::cargo::cargo;
-use crate::checks::Checks;
+use crate::report::Report;
 
 /// The module of the example's tests that is run; each kind of database has a module in it.
 const MODULE: &str = "databases::";
@@ -17,24 +16,31 @@ const MODULE: &str = "databases::";
 /// # Errors
 ///
 /// When the tests cannot be built or none is run.
-pub(super) fn run(urls: [(&str, String); 2], checks: &mut Checks) -> Result<()> {
+///
+/// # Cancel safety
+///
+/// When the future is dropped the run is killed.
+pub(super) async fn run(urls: [(&str, String); 2], report: &mut Report) -> Result<()> {
+    report.part("The tests of `node` over each kind of database");
     let mut command = cargo(["test", "--package", "examples", "--test", "it", "--"]);
     // One at a time: a test that counts the server's queries must be alone with it.
     command.args([MODULE, "--include-ignored", "--test-threads=1"]).envs(urls);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cargo")?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut command = tokio::process::Command::from(command);
+    let mut child = command.kill_on_drop(true).spawn().context("cargo")?;
     let stdout = child.stdout.take().context("cargo has no standard output")?;
-    let mut results = BTreeMap::new();
-    for line in BufReader::new(stdout).lines() {
-        let line = line?;
-        results.extend(Outcome::of_line(&line).map(|it| ((it.kind, it.check), it.passed)));
-        println!("{line}");
+    let (mut lines, mut tests) = (BufReader::new(stdout).lines(), 0);
+    while let Some(line) = lines.next_line().await? {
+        let Some(Outcome { kind, check, passed }) = Outcome::of_line(&line) else {
+            println!("{line}");
+            continue;
+        };
+        tests += 1;
+        let found = if passed { Ok("") } else { Err(anyhow!("see below")) };
+        report.check(&format!("{kind}: {check}"), found);
     }
-    let status = child.wait()?;
-    ensure!(status.success() || !results.is_empty(), "cargo test failed ({status})");
-    for ((kind, check), passed) in results {
-        let found = if passed { Ok("") } else { Err(anyhow!("see above")) };
-        checks.add(kind, check, found);
-    }
+    let status = child.wait().await?;
+    ensure!(status.success() || tests > 0, "cargo test failed ({status})");
     Ok(())
 }
 

@@ -12,9 +12,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use super::data::{Entry, Files};
-use super::member::{Kind, Member};
+use super::kind::Kind;
 use super::programs::Programs;
-use crate::process::{ports, tied};
+use crate::node::Node;
+use crate::node::addresses::{Addresses, on_free_addresses};
+use crate::process::tied;
 
 /// The group of the keys.
 const GROUP: &str = "load";
@@ -51,13 +53,17 @@ pub(super) async fn run(programs: &Programs, gets: u32, rounds: u32) -> Result<(
     for (asker, kind, extra) in ASKERS {
         for owner in [Kind::Go, Kind::Rust] {
             let name = format!("{asker} ← {owner:?}");
-            let mut pair = Pair::start(name, kind, extra, owner, &files, programs, gets).await?;
+            println!("starting {name}");
+            let task = Task { kind, extra, owner, files: &files, programs, gets };
+            let start = async |addresses: &Addresses| Pair::start(&name, &task, addresses).await;
+            let mut pair = on_free_addresses(2, start).await?;
             // Fills the owner's cache and opens the connections.
             pair.round().await?;
             pairs.push(pair);
         }
     }
-    for _ in 0..rounds {
+    for round in 1..=rounds {
+        println!("round {round} of {rounds}");
         for pair in &mut pairs {
             let cost = pair.round().await?;
             pair.costs.push(cost);
@@ -102,10 +108,40 @@ struct Cost {
     time: f64,
 }
 
+/// Who asks whom, and how often.
+struct Task<'a> {
+    kind: Kind,
+    /// Further options of the asker.
+    extra: &'a [&'a str],
+    owner: Kind,
+    files: &'a Files,
+    programs: &'a Programs,
+    gets: u32,
+}
+
+impl Task<'_> {
+    /// Returns the command of the asker, which stands at the second place of the ring.
+    fn asker(&self, addresses: &Addresses) -> Command {
+        let mut command = match self.kind {
+            Kind::Rust => Command::new(&self.programs.load),
+            Kind::Go => {
+                let mut command = Command::new(&self.programs.go);
+                command.arg("--db").arg(&self.files.text).args(["--max-bytes", "0"]);
+                command
+            }
+        };
+        let urls = addresses.urls();
+        command.args(["--addr", &urls[1], "--peers", &urls.join(","), "--load", AT_A_TIME]);
+        let gets = self.gets.to_string();
+        command.args(["--load-gets", &gets, "--load-group", GROUP]).args(self.extra);
+        command
+    }
+}
+
 /// An asker and the owner of what it asks for.
 struct Pair {
     name: String,
-    owner: Member,
+    owner: Node,
     // Killed when dropped.
     asker: Child,
     go: ChildStdin,
@@ -114,39 +150,18 @@ struct Pair {
 }
 
 impl Pair {
-    async fn start(
-        name: String,
-        kind: Kind,
-        extra: &[&str],
-        owner: Kind,
-        files: &Files,
-        programs: &Programs,
-        gets: u32,
-    ) -> Result<Self> {
-        let ports = ports::free_from(8200, 3)?;
-        let asker_url = format!("http://127.0.0.1:{}", ports[2]);
-        let peers = format!("http://127.0.0.1:{},{asker_url}", ports[0]);
-        let mut owner = Member::new(owner, [ports[0], ports[1]], &peers, files, programs)?;
+    async fn start(name: &str, task: &Task<'_>, addresses: &Addresses) -> Result<Self> {
+        let mut owner = task.programs.node(task.owner, addresses, 0, task.files)?;
         owner.start().await?;
-
-        let mut command = match kind {
-            Kind::Rust => Command::new(&programs.load),
-            Kind::Go => {
-                let mut command = Command::new(&programs.go);
-                command.arg("--db").arg(&files.text).args(["--max-bytes", "0"]);
-                command
-            }
-        };
-        command.args(["--addr", &asker_url, "--peers", &peers, "--load", AT_A_TIME]);
-        command.args(["--load-gets", &gets.to_string(), "--load-group", GROUP]).args(extra);
-        let mut command = tokio::process::Command::from(tied::tie(command));
+        let command = tied::tie(task.asker(addresses));
+        let mut command = tokio::process::Command::from(command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut asker = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let go = asker.stdin.take().context("the asker has no standard input")?;
         let stdout = asker.stdout.take().context("the asker has no standard output")?;
         let mut reports = BufReader::new(stdout).lines();
         while !reports.next_line().await?.context("the asker ended")?.starts_with("ready") {}
-        Ok(Self { name, owner, asker, go, reports, costs: Vec::new() })
+        Ok(Self { name: name.to_owned(), owner, asker, go, reports, costs: Vec::new() })
     }
 
     /// Lets the asker make one round, and reads what it cost.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::member::Kind;
+use super::kind::Kind;
 
 /// The group in which nearly all keys are.
 pub(super) const GROUP: &str = "scores";

@@ -4,18 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use carrotcache_consistenthash::Ring;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::data::{self, Entry, Files};
-use super::member::{Kind, Member};
+use super::kind::Kind;
 use super::programs::Programs;
-use crate::process::ports;
+use crate::node::addresses::{Addresses, on_free_addresses};
+use crate::node::api::Api;
+use crate::node::{self, Node};
 
-/// Where the search for free ports begins.
-const FIRST_PORT: u16 = 8100;
 /// How many questions are asked at a time.
 const AT_A_TIME: usize = 64;
 /// The size of a large value: far more than fits any buffer on the way.
@@ -25,11 +25,14 @@ const KEPT_BACK: usize = 300;
 
 /// A mixed ring, and the rows that its nodes read.
 pub(super) struct Mixed {
-    pub(super) members: Vec<Arc<Member>>,
+    /// What each node is written in.
+    pub(super) kinds: Vec<Kind>,
+    /// The nodes, in the same order.
+    pub(super) nodes: Vec<Node>,
     ring: Ring,
     /// Rows that everyone is asked for first.
     pub(super) rows: Vec<Entry>,
-    /// A row for each member that is its owner, too large for any buffer.
+    /// A row for each node that is its owner, too large for any buffer.
     pub(super) large: Vec<Entry>,
     /// Rows that nobody is asked for until a node is down.
     pub(super) while_down: Vec<Entry>,
@@ -50,28 +53,32 @@ impl Mixed {
     ///
     /// When the future is dropped the nodes are killed.
     pub(super) async fn start(kinds: &[Kind], programs: &Programs) -> Result<Self> {
-        let ports = ports::free_from(FIRST_PORT, kinds.len() * 2)?;
-        let (own, apis) = ports.split_at(kinds.len());
-        let urls: Vec<_> = own.iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
-        let ring = Ring::new(&urls)?;
+        on_free_addresses(kinds.len(), async |addresses| {
+            let mut mixed = Self::at(addresses, kinds)?;
+            let files = mixed.write(&programs.import)?;
+            for (at, &kind) in kinds.iter().enumerate() {
+                mixed.nodes.push(programs.node(kind, addresses, at, &files)?);
+            }
+            node::start_all(&mut mixed.nodes).await?;
+            Ok(mixed)
+        })
+        .await
+    }
+
+    /// Returns a ring that has no nodes yet, and the rows for it.
+    fn at(addresses: &Addresses, kinds: &[Kind]) -> Result<Self> {
+        let ring = Ring::new(addresses.urls())?;
         let large = (0..kinds.len()).map(|owner| large_row(&ring, owner)).collect::<Result<_>>()?;
-        let mut mixed = Self {
-            members: Vec::new(),
+        Ok(Self {
+            kinds: kinds.to_vec(),
+            nodes: Vec::new(),
             ring,
             rows: data::of_every_kind(),
             large,
             while_down: data::batch("down", KEPT_BACK),
             when_back: data::batch("back", KEPT_BACK),
             folder: tempfile::tempdir()?,
-        };
-        let files = mixed.write(&programs.import)?;
-        for (at, &kind) in kinds.iter().enumerate() {
-            let ports = [own[at], apis[at]];
-            let mut member = Member::new(kind, ports, &urls.join(","), &files, programs)?;
-            member.start().await?;
-            mixed.members.push(Arc::new(member));
-        }
-        Ok(mixed)
+        })
     }
 
     fn write(&self, import: &Path) -> Result<Files> {
@@ -79,17 +86,17 @@ impl Mixed {
         Files::write(self.folder.path(), import, all.into_iter().flatten())
     }
 
-    /// Returns which member owns `key`.
+    /// Returns which node owns `key`.
     pub(super) fn owner(&self, key: impl AsRef<[u8]>) -> usize {
         self.ring.get_index(key).unwrap_or(0)
     }
 
-    /// Returns how many of `rows` the member owns.
-    pub(super) fn owned(&self, rows: &[Entry], member: usize) -> u64 {
-        rows.iter().filter(|row| self.owner(&row.key) == member).map(|_| 1).sum()
+    /// Returns how many of `rows` the node owns.
+    pub(super) fn owned(&self, rows: &[Entry], node: usize) -> u64 {
+        rows.iter().filter(|row| self.owner(&row.key) == node).map(|_| 1).sum()
     }
 
-    /// Returns each question that can be put to one of `askers`: the member and the row.
+    /// Returns each question that can be put to one of `askers`: the node and the row.
     ///
     /// Left out is what Go's own server makes something else of.
     pub(super) fn questions<'a>(
@@ -100,7 +107,7 @@ impl Mixed {
         let all = rows.iter().flat_map(|row| askers.iter().map(move |&asker| (asker, row)));
         all.filter(|&(asker, row)| {
             let owner = self.owner(&row.key);
-            let [from, to] = [asker, owner].map(|at| self.members[at].kind);
+            let [from, to] = [asker, owner].map(|at| self.kinds[at]);
             asker == owner || row.crosses(from, to)
         })
         .collect()
@@ -117,16 +124,18 @@ impl Mixed {
     /// May be dropped at any time.
     pub(super) async fn ask_all(&self, questions: &[(usize, &Entry)]) -> Result<()> {
         let questions: Arc<Vec<_>> = Arc::new(
-            questions.iter().map(|&(at, row)| (self.members[at].clone(), row.clone())).collect(),
+            questions
+                .iter()
+                .map(|&(at, row)| (self.nodes[at].api().clone(), row.clone()))
+                .collect(),
         );
         let next = Arc::new(AtomicUsize::new(0));
         let mut workers = JoinSet::new();
         for _ in 0..AT_A_TIME {
             let (questions, next) = (questions.clone(), next.clone());
             workers.spawn(async move {
-                while let Some((member, row)) = questions.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    member.ask(row).await?;
+                while let Some((api, row)) = questions.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    ask(api, row).await?;
                 }
                 anyhow::Ok(())
             });
@@ -137,47 +146,38 @@ impl Mixed {
         Ok(())
     }
 
-    /// Returns a counter, summed up over all members.
+    /// Returns a counter, summed up over all nodes.
     ///
     /// # Errors
     ///
-    /// When a member does not answer.
+    /// When a node does not answer.
     ///
     /// # Cancel safety
     ///
     /// May be dropped at any time.
     pub(super) async fn count(&self, counter: &str) -> Result<u64> {
         let mut total = 0;
-        for member in &self.members {
-            total += member.count(counter).await?;
+        for node in &self.nodes {
+            total += node.api().count(counter).await?;
         }
         Ok(total)
     }
+}
 
-    /// Returns the member for a change of its process.
-    ///
-    /// # Errors
-    ///
-    /// When somebody is asking it.
-    pub(super) fn member_mut(&mut self, at: usize) -> Result<&mut Member> {
-        Arc::get_mut(&mut self.members[at]).context("the node is still being asked")
-    }
-
-    /// Stops every node.
-    ///
-    /// # Errors
-    ///
-    /// When one does not end with exit code 0.
-    ///
-    /// # Cancel safety
-    ///
-    /// When the future is dropped the nodes are killed.
-    pub(super) async fn stop(mut self) -> Result<()> {
-        for at in 0..self.members.len() {
-            self.member_mut(at)?.stop().await?;
-        }
-        Ok(())
-    }
+/// Asks a node for a row and compares the answer.
+///
+/// # Errors
+///
+/// When the answer is no value, or another one.
+///
+/// # Cancel safety
+///
+/// May be dropped at any time.
+pub(super) async fn ask(api: &Api, row: &Entry) -> Result<()> {
+    let (key, value) = (&row.key, api.value(row.group, &row.key).await?);
+    let (length, address) = (value.len(), api.address());
+    ensure!(value == row.value, "{address} has {length} wrong bytes for {key:?}");
+    Ok(())
 }
 
 /// Returns a large row that the ring gives to `owner`.

@@ -8,15 +8,16 @@
 mod bench;
 mod checks;
 mod data;
-mod member;
+mod kind;
 mod mixed;
 mod programs;
 
 use anyhow::Result;
 
-use crate::checks::Checks;
+use crate::node;
 use crate::process::interrupt::unless_interrupted;
-use member::Kind;
+use crate::report::Report;
+use kind::Kind;
 use mixed::Mixed;
 use programs::Programs;
 
@@ -55,35 +56,38 @@ pub async fn run(args: &Args) -> Result<()> {
 }
 
 async fn check(programs: &Programs) -> Result<()> {
-    let mut table = Checks::default();
-    check_ring(&[Kind::Rust, Kind::Rust, Kind::Go], programs, &mut table).await?;
-    check_ring(&[Kind::Rust, Kind::Go, Kind::Go], programs, &mut table).await?;
-    table.finish()
+    let mut report = Report::default();
+    check_ring(&[Kind::Rust, Kind::Rust, Kind::Go], programs, &mut report).await?;
+    check_ring(&[Kind::Rust, Kind::Go, Kind::Go], programs, &mut report).await?;
+    report.finish()
 }
 
 /// Checks a ring, in which the kind that there is one of will be the one to die.
-async fn check_ring(kinds: &[Kind], programs: &Programs, table: &mut Checks) -> Result<()> {
+async fn check_ring(kinds: &[Kind], programs: &Programs, report: &mut Report) -> Result<()> {
     let of = |kind| kinds.iter().filter(|&&it| it == kind).count();
-    let ring = format!("{} Rust + {} Go", of(Kind::Rust), of(Kind::Go));
-    println!("checking a ring of {ring}");
+    report.part(&format!("A ring of {} Rust + {} Go", of(Kind::Rust), of(Kind::Go)));
     let mut mixed = Mixed::start(kinds, programs).await?;
-    let mut note = |check: &str, found: Result<String>| table.add(&ring, check, found);
-
-    note("any node has any key's value", checks::values_are_right(&mixed).await);
-    note("each key is loaded once, by its owner", checks::everyone_agrees_on_owners(&mixed).await);
-    note("Go asks Rust for every kind of key", checks::go_asks_rust_for_every_kind(&mixed));
-    note("no peer errors on either side", checks::nobody_erred(&mixed).await);
-    note("8 MiB cross in both directions", checks::large_values_cross(&mixed).await);
-    note("a key that is no UTF-8 stays in Go", checks::no_text_stays_in_go(&mixed).await);
+    check_all_up(&mixed, report).await;
 
     let lone = kinds.iter().position(|&kind| of(kind) == 1).unwrap_or(0);
     let (dead, others) = (kinds[lone], kinds.iter().find(|&&kind| kind != kinds[lone]));
     let others = others.unwrap_or(&dead);
     let killed = checks::others_go_on(&mut mixed, lone).await;
-    note(&format!("{dead:?} is killed, {others:?} goes on"), killed);
+    report.check(&format!("{dead:?} is killed, {others:?} goes on"), killed);
     let back = checks::keys_return(&mut mixed, lone).await;
-    note(&format!("{dead:?} is back, {others:?} returns its keys"), back);
-    let stopped = mixed.stop().await.map(|()| format!("{} nodes", kinds.len()));
-    note("each node ends with 0 on SIGTERM", stopped);
+    report.check(&format!("{dead:?} is back, {others:?} returns its keys"), back);
+    let stopped = node::stop_all(mixed.nodes).await.map(|()| format!("{} nodes", kinds.len()));
+    report.check("each node ends with 0 on SIGTERM", stopped);
     Ok(())
+}
+
+/// Makes the checks of a ring in which every node runs.
+async fn check_all_up(mixed: &Mixed, report: &mut Report) {
+    let mut check = |check, found: Result<String>| report.check(check, found);
+    check("any node has any key's value", checks::values_are_right(mixed).await);
+    check("each key is loaded once, by its owner", checks::everyone_agrees_on_owners(mixed).await);
+    check("Go asks Rust for every kind of key", checks::go_asks_rust_for_every_kind(mixed));
+    check("no peer errors on either side", checks::nobody_erred(mixed).await);
+    check("8 MiB cross in both directions", checks::large_values_cross(mixed).await);
+    check("a key that is no UTF-8 stays in Go", checks::no_text_stays_in_go(mixed).await);
 }

@@ -6,6 +6,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::data::Files;
+use super::kind::Kind;
+use crate::node::Node;
+use crate::node::addresses::Addresses;
 use crate::programs::build_examples;
 
 /// Where Debian's packages put the sources of Go libraries.
@@ -38,11 +42,30 @@ impl Programs {
                  golang-github-golang-groupcache-dev)"
             );
         };
-        println!("{version}");
         let [rust, import, load] = build_examples(["node", "import", "peer_load"], release)?;
         let go = rust.with_file_name("interop-go");
+        println!("building and testing the Go node ({version})");
         build_go(&go)?;
         Ok(Self { go, rust, import, load })
+    }
+
+    /// Describes a node of one kind at place `at` of a ring, which reads what is in `files`.
+    ///
+    /// # Errors
+    ///
+    /// When no HTTP client can be made.
+    pub(super) fn node(
+        &self,
+        kind: Kind,
+        addresses: &Addresses,
+        at: usize,
+        files: &Files,
+    ) -> Result<Node> {
+        let (program, db) = match kind {
+            Kind::Go => (&self.go, files.text.display().to_string()),
+            Kind::Rust => (&self.rust, format!("sqlite:{}", files.sqlite.display())),
+        };
+        Node::new(&format!("{kind:?} node"), program, addresses, at, &db)
     }
 }
 

@@ -27,7 +27,6 @@ const NOT_YET: &[&str] = &[
     "carrotcache-lru",
     "carrotcache-peer-http",
     "carrotcache-singleflight",
-    "e2e",
 ];
 
 /// Returns each circle in a crate of `metadata` (what `cargo metadata` prints), tests left out.

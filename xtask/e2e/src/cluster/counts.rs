@@ -1,54 +1,11 @@
-//! What the cluster is asked: values, and what the nodes have counted.
+//! What the nodes have counted.
 
 use std::ops::{Add, Sub};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// Longer than any answer takes: one that does not come is an error to be shown, not a hang.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-
-/// Asks the nodes' APIs. A clone shares the connections.
-#[derive(Clone)]
-pub(super) struct Asker {
-    http: reqwest::Client,
-}
-
-impl Asker {
-    /// Returns one without connections yet.
-    pub(super) fn new() -> Result<Self> {
-        let http = reqwest::Client::builder().timeout(ANSWER_LIMIT).build()?;
-        Ok(Self { http })
-    }
-
-    /// Returns the value of `key`, as the node at `api` has it.
-    pub(super) async fn value(&self, api: &str, group: &str, key: &str) -> Result<Vec<u8>> {
-        let request = self.http.get(format!("http://{api}/api"));
-        let answer = request.query(&[("group", group), ("key", key)]).send().await?;
-        let status = answer.status();
-        let body = answer.bytes().await?;
-        if !status.is_success() {
-            bail!("{api} answers {status} for {key}: {}", String::from_utf8_lossy(&body).trim());
-        }
-        Ok(body.into())
-    }
-
-    /// Returns what the node at `api` has counted since its start.
-    pub(super) async fn counts(&self, api: &str) -> Result<Counts> {
-        let answer = self.http.get(format!("http://{api}/stats")).send().await?;
-        Counts::of_stats(&answer.error_for_status()?.json().await?)
-    }
-
-    /// Returns what each of the nodes has counted.
-    pub(super) async fn all_counts(&self, apis: &[String]) -> Result<Vec<Counts>> {
-        let mut counts = Vec::new();
-        for api in apis {
-            counts.push(self.counts(api).await?);
-        }
-        Ok(counts)
-    }
-}
+use crate::node::api::{Api, sum};
 
 /// A node's counters, summed up over its groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -64,20 +21,31 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// Returns what the node has counted since its start.
+    pub(super) async fn of(api: &Api) -> Result<Self> {
+        Self::of_stats(&api.stats().await?)
+    }
+
+    /// Returns what each of the nodes has counted.
+    pub(super) async fn of_all(apis: &[Api]) -> Result<Vec<Self>> {
+        let mut counts = Vec::new();
+        for api in apis {
+            counts.push(Self::of(api).await?);
+        }
+        Ok(counts)
+    }
+
     fn of_stats(stats: &Value) -> Result<Self> {
-        let groups = stats["groups"].as_object().context("/stats has no groups")?;
-        let sum = |path: &str| {
-            groups.values().filter_map(|group| group.pointer(path)?.as_u64()).sum::<u64>()
-        };
+        let sum = |counter| sum(stats, counter);
         Ok(Self {
-            gets: sum("/gets"),
-            hits: sum("/cache_hits"),
-            hot_hits: sum("/hot/hits"),
-            peer_loads: sum("/peer_loads"),
-            peer_errors: sum("/peer_errors"),
+            gets: sum("/gets")?,
+            hits: sum("/cache_hits")?,
+            hot_hits: sum("/hot/hits")?,
+            peer_loads: sum("/peer_loads")?,
+            peer_errors: sum("/peer_errors")?,
             queries: stats["db_queries"].as_u64().context("/stats has no db_queries")?,
-            items: sum("/main/items") + sum("/hot/items"),
-            bytes: sum("/main/bytes") + sum("/hot/bytes"),
+            items: sum("/main/items")? + sum("/hot/items")?,
+            bytes: sum("/main/bytes")? + sum("/hot/bytes")?,
         })
     }
 
