@@ -1,4 +1,5 @@
-//! The examples, tested: parts of `node` by themselves, and `node` as processes.
+//! The examples, tested: parts of `node` by themselves, and every example as a process. Rings of
+//! `node` processes are tested in the package `e2e`.
 
 #[path = "../../node/db/mod.rs"]
 mod db;
@@ -10,5 +11,4 @@ mod seed;
 mod database;
 mod databases;
 mod nested;
-mod node;
 mod programs;
