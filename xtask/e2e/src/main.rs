@@ -25,6 +25,7 @@ enum Task {
 // thread ends with the process (see `process::tied`).
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    tied::offer();
     let outcome = match Cli::parse().task {
         Task::Cluster(args) => cluster::run(&args).await,
         Task::Databases(args) => databases::run(&args).await,

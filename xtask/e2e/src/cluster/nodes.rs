@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tempfile::TempDir;
 
-use crate::node::addresses::on_free_addresses;
+use crate::node::addresses::{Ports, on_free_addresses};
 use crate::node::api::Api;
 use crate::node::{self, Node};
 
@@ -20,13 +20,13 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Starts `count` nodes and waits until all answer.
     pub(super) async fn start(program: &Path, count: usize, delay: Duration) -> Result<Self> {
-        on_free_addresses(count, async |addresses| {
+        on_free_addresses(Ports::Usual, count, async |addresses| {
             let mut cluster = Self { nodes: Vec::new(), folder: tempfile::tempdir()? };
             let db = format!("sqlite:{}", cluster.database().display());
             let delay = format!("{}ms", delay.as_millis());
             for at in 0..count {
                 let node = Node::new("node", program, addresses, at, &db)?;
-                cluster.nodes.push(node.with(&["--log", "warn", "--slow-db", &delay]));
+                cluster.nodes.push(node.with("--log", "warn").with("--slow-db", &delay));
             }
             // All at once, over a file that is not there: they sort out who creates it.
             node::start_all(&mut cluster.nodes).await?;

@@ -2,13 +2,13 @@
 //! what it cannot open.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
 use super::server::{Product, Server};
 use crate::node::Node;
-use crate::node::addresses::{Addresses, on_free_addresses};
+use crate::node::addresses::{Addresses, Ports, on_free_addresses};
 use crate::node::api::Api;
 use crate::report::Report;
 
@@ -39,7 +39,7 @@ pub(super) async fn check<P: Product>(
         node.start().await?;
         Ok(node)
     };
-    let mut node = on_free_addresses(1, start).await?;
+    let mut node = on_free_addresses(Ports::Usual, 1, start).await?;
 
     report.check("a row is read, a missing one is 404", reads_rows(node.api()).await);
     report.check("wrong password, exit code 2 and one line", refuses_password(program, &url));
@@ -77,10 +77,8 @@ fn refuses_password(program: &Path, url: &str) -> Result<String> {
     let (front, host) = url.rsplit_once('@').context("the URL has no user")?;
     let (user, _) = front.rsplit_once(':').context("the URL has no password")?;
     let database = format!("{user}:wrong@{host}");
-    let own = "http://127.0.0.1:1";
-    let mut command = Command::new(program);
-    // It does not come to listening.
-    command.args(["--addr", own, "--peers", own, "--api", "127.0.0.1:0", "--db", &database]);
+    let addresses = Addresses::free(Ports::Any, 1)?;
+    let mut command = Node::new("node", program, &addresses, 0, &database)?.command();
     let output = command.stdin(Stdio::null()).output().context("cannot run node")?;
     let errors = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     ensure!(output.status.code() == Some(2), "it ended with {}: {errors}", output.status);

@@ -15,7 +15,7 @@ use super::data::{Entry, Files};
 use super::kind::Kind;
 use super::programs::Programs;
 use crate::node::Node;
-use crate::node::addresses::{Addresses, on_free_addresses};
+use crate::node::addresses::{Addresses, Ports, on_free_addresses};
 use crate::process::tied;
 
 /// The group of the keys.
@@ -56,7 +56,7 @@ pub(super) async fn run(programs: &Programs, gets: u32, rounds: u32) -> Result<(
             println!("starting {name}");
             let task = Task { kind, extra, owner, files: &files, programs, gets };
             let start = async |addresses: &Addresses| Pair::start(&name, &task, addresses).await;
-            let mut pair = on_free_addresses(2, start).await?;
+            let mut pair = on_free_addresses(Ports::Usual, 2, start).await?;
             // Fills the owner's cache and opens the connections.
             pair.round().await?;
             pairs.push(pair);

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::data::{self, Entry, Files};
 use super::kind::Kind;
 use super::programs::Programs;
-use crate::node::addresses::{Addresses, on_free_addresses};
+use crate::node::addresses::{Addresses, Ports, on_free_addresses};
 use crate::node::api::Api;
 use crate::node::{self, Node};
 
@@ -53,7 +53,7 @@ impl Mixed {
     ///
     /// When the future is dropped the nodes are killed.
     pub(super) async fn start(kinds: &[Kind], programs: &Programs) -> Result<Self> {
-        on_free_addresses(kinds.len(), async |addresses| {
+        on_free_addresses(Ports::Usual, kinds.len(), async |addresses| {
             let mut mixed = Self::at(addresses, kinds)?;
             let files = mixed.write(&programs.import)?;
             for (at, &kind) in kinds.iter().enumerate() {

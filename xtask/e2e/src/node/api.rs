@@ -45,6 +45,20 @@ impl Api {
         self.send(self.client.get(format!("http://{}{path}", self.address))).await
     }
 
+    /// Returns the status and the body of the answer for a key.
+    ///
+    /// # Errors
+    ///
+    /// When no answer comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub async fn ask(&self, group: &str, key: &str) -> Result<(StatusCode, Vec<u8>)> {
+        let request = self.client.get(format!("http://{}/api", self.address));
+        self.send(request.query(&[("group", group), ("key", key)])).await
+    }
+
     /// Returns the value of a key.
     ///
     /// # Errors
@@ -55,8 +69,7 @@ impl Api {
     ///
     /// May be dropped at any time.
     pub async fn value(&self, group: &str, key: &str) -> Result<Vec<u8>> {
-        let request = self.client.get(format!("http://{}/api", self.address));
-        let (status, body) = self.send(request.query(&[("group", group), ("key", key)])).await?;
+        let (status, body) = self.ask(group, key).await?;
         let text = || String::from_utf8_lossy(&body).trim().to_owned();
         ensure!(status.is_success(), "{} answers {status} for {key:?}: {}", self.address, text());
         Ok(body)

@@ -3,12 +3,13 @@
 pub mod addresses;
 pub mod api;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 
 use crate::process::Daemon;
 use addresses::Addresses;
@@ -25,7 +26,10 @@ pub struct Node {
     name: String,
     url: String,
     api: Api,
-    command: Vec<OsString>,
+    /// The program, behind the words of another one that becomes it, if there is one.
+    program: Vec<OsString>,
+    /// Each option with its value.
+    options: Vec<(String, String)>,
     running: Option<Daemon>,
 }
 
@@ -49,17 +53,40 @@ impl Node {
     ) -> Result<Self> {
         let (url, api) = (addresses.urls()[at].clone(), addresses.apis()[at].clone());
         let peers = addresses.urls().join(",");
-        let options = ["--addr", &url, "--peers", &peers, "--api", &api, "--db", db];
-        let command = std::iter::once(program.into()).chain(options.map(OsString::from)).collect();
-        let name = format!("{kind} {url}");
-        Ok(Self { name, url, api: Api::new(api)?, command, running: None })
+        let node = Self {
+            name: format!("{kind} {url}"),
+            url: url.clone(),
+            api: Api::new(api.clone())?,
+            program: vec![program.into()],
+            options: Vec::new(),
+            running: None,
+        };
+        Ok(node.with("--addr", &url).with("--peers", &peers).with("--api", &api).with("--db", db))
     }
 
-    /// Adds to the options that the process is started with.
+    /// Sets an option that the process is started with, in place of the value that it had.
     #[must_use]
-    pub fn with(mut self, options: &[&str]) -> Self {
-        self.command.extend(options.iter().map(OsString::from));
+    pub fn with(mut self, option: &str, value: &str) -> Self {
+        self.options.retain(|(name, _)| name != option);
+        self.options.push((option.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Has the process started by `words`, which get program and options as further words and become
+    /// it, as `sh -c 'exec "$0" "$@"'` does.
+    #[must_use]
+    pub fn by<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.program.splice(..0, words.into_iter().map(|word| word.as_ref().to_owned()));
+        self
+    }
+
+    /// Returns the command that the process is started with.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program[0]);
+        command.args(&self.program[1..]);
+        command.args(self.options.iter().flat_map(|(option, value)| [option, value]));
+        command
     }
 
     /// Returns what the node is called in messages.
@@ -137,10 +164,32 @@ impl Node {
         Ok(())
     }
 
+    /// Sends a signal to the process.
+    ///
+    /// # Errors
+    ///
+    /// When it is not running, or the system refuses.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let daemon = self.running.as_ref();
+        daemon.with_context(|| format!("{} is not running", self.name))?.signal(signal)
+    }
+
+    /// Waits until the process has ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// When it is not running.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again at any time.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        let daemon = self.running.as_mut();
+        daemon.with_context(|| format!("{} is not running", self.name))?.wait().await
+    }
+
     fn spawn(&mut self) -> Result<()> {
-        let mut command = Command::new(&self.command[0]);
-        command.args(&self.command[1..]);
-        self.running = Some(Daemon::start(self.name.as_str(), command)?);
+        self.running = Some(Daemon::start(self.name.as_str(), self.command())?);
         Ok(())
     }
 
@@ -183,4 +232,42 @@ pub async fn stop_all(nodes: Vec<Node>) -> Result<()> {
         stopping.spawn(async move { node.stop().await });
     }
     stopping.join_all().await.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::addresses::Ports;
+    use super::*;
+
+    fn node() -> Node {
+        let addresses = Addresses::free(Ports::Any, 2).unwrap();
+        Node::new("node", Path::new("/bin/node"), &addresses, 1, "sqlite:x.db").unwrap()
+    }
+
+    #[test]
+    fn an_option_that_is_set_again_has_one_value() {
+        let command = node().with("--db", "sqlite:a.db").with("--db", "sqlite:b.db").command();
+        let args: Vec<_> = command.get_args().filter_map(OsStr::to_str).collect();
+        let values: Vec<_> = args.windows(2).filter(|pair| pair[0] == "--db").collect();
+        assert_eq!(values, [["--db", "sqlite:b.db"]]);
+        assert_eq!(args.len(), 8, "{args:?}");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_does_not_run_cannot_be_ended() {
+        let mut node = node();
+        let expected = format!("{} is not running", node.name());
+        assert_eq!(node.kill().await.unwrap_err().to_string(), expected);
+        assert_eq!(node.ended().await.unwrap_err().to_string(), expected);
+        assert_eq!(node.signal(Signal::TERM).unwrap_err().to_string(), expected);
+        node.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_ends_before_it_is_ready_is_named_with_what_it_said() {
+        let mut node = node().by(["sh", "-c", "echo no such table >&2; exit 2"]);
+        let error = node.start().await.unwrap_err().to_string();
+        assert!(error.starts_with(node.name()), "{error}");
+        assert!(error.contains("exit status: 2") && error.contains("no such table"), "{error}");
+    }
 }

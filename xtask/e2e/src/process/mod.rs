@@ -133,6 +133,19 @@ impl Daemon {
         }
     }
 
+    /// Waits until the process has ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again at any time.
+    pub async fn wait(&mut self) -> Result<ExitStatus> {
+        self.child.wait().await.with_context(|| format!("cannot wait for {}", self.name))
+    }
+
     /// Kills the process (SIGKILL) and waits until it is gone.
     ///
     /// # Errors
@@ -154,7 +167,12 @@ impl Daemon {
         }
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
+    /// Sends a signal, unless the process has ended already.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         // An id that is gone belongs to a process that has ended: nothing is left to signal.
         let Some(id) = self.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)) else {
             return Ok(());

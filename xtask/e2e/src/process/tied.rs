@@ -7,6 +7,7 @@
 
 use std::ffi::OsString;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 
@@ -21,15 +22,23 @@ pub struct Args {
     args: Vec<OsString>,
 }
 
+/// Whether this program can be started as `tied`.
+static OFFERED: AtomicBool = AtomicBool::new(false);
+
+/// Says that this program, started with `tied` and [`Args`], calls [`run`]; until then [`tie`] does
+/// nothing. Tests are programs of their own, which do not.
+pub fn offer() {
+    OFFERED.store(true, Ordering::Relaxed);
+}
+
 /// Returns `command` changed such that it ends when this process does, whatever ends it.
 ///
 /// It must be started on the main thread: the kernel looks at the thread that starts a child.
 ///
-/// Wherever it is not Linux the command comes back as it is, and also in our unit tests: their
-/// program is another one.
+/// Wherever it is not Linux the command comes back as it is, and also where nobody called [`offer`].
 #[must_use]
 pub fn tie(command: Command) -> Command {
-    if cfg!(not(target_os = "linux")) || cfg!(test) {
+    if cfg!(not(target_os = "linux")) || !OFFERED.load(Ordering::Relaxed) {
         return command;
     }
     // Not `current_exe`: its path is gone when cargo builds this program anew while it runs.

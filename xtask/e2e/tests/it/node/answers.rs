@@ -8,7 +8,7 @@ async fn a_value_comes_as_bytes_of_the_default_group_or_of_the_named_one() {
     let sample = Sample::with_scores(["Tom", "a+b c/%", "汉字🥕"]).await;
     sample.execute("CREATE TABLE other(key TEXT PRIMARY KEY, value BLOB)").await;
     sample.execute("INSERT INTO other VALUES ('Tom', x'00ff')").await;
-    let nodes = start(2, &sample.file(), &[]);
+    let nodes = start(2, &sample.file(), &[]).await;
     for node in &nodes {
         for key in ["Tom", "a+b c/%", "汉字🥕"] {
             let answer = node.get(key).await;
@@ -24,7 +24,7 @@ async fn a_value_comes_as_bytes_of_the_default_group_or_of_the_named_one() {
 #[tokio::test]
 async fn wrong_questions_are_refused_in_one_line_that_names_what_was_wrong() {
     let sample = Sample::with_scores([]).await;
-    let node = &start(1, &sample.file(), &[])[0];
+    let node = &start(1, &sample.file(), &[]).await[0];
     let long = format!("/api?key={}", "k".repeat(1_025));
     let expected = [
         ("/api", 400, "`key`"),
@@ -51,7 +51,7 @@ async fn wrong_questions_are_refused_in_one_line_that_names_what_was_wrong() {
 #[tokio::test]
 async fn a_database_that_fails_is_a_502_on_every_node_until_it_is_mended() {
     let sample = Sample::with_scores(["Tom"]).await;
-    let nodes = start(2, &sample.file(), &[]);
+    let nodes = start(2, &sample.file(), &[]).await;
     sample.execute("ALTER TABLE scores RENAME TO hidden").await;
     for node in &nodes {
         let (status, body) = node.get("Tom").await;
@@ -70,7 +70,7 @@ async fn a_database_that_fails_is_a_502_on_every_node_until_it_is_mended() {
 #[tokio::test]
 async fn stats_have_every_counter_and_count_what_happened() {
     let sample = Sample::with_scores(["Tom"]).await;
-    let node = &start(1, &sample.file(), &[])[0];
+    let node = &start(1, &sample.file(), &[]).await[0];
     for _ in 0..3 {
         node.get("Tom").await;
     }
@@ -106,7 +106,7 @@ async fn stats_have_every_counter_and_count_what_happened() {
 #[tokio::test]
 async fn a_budget_of_nothing_caches_nothing_and_everything_still_works() {
     let sample = Sample::with_scores(["Tom"]).await;
-    let node = &start(1, &sample.file(), &["--max-bytes", "0"])[0];
+    let node = &start(1, &sample.file(), &[("--max-bytes", "0")]).await[0];
     for queries in 1..=3 {
         assert_eq!(node.get("Tom").await.0, 200);
         assert_eq!(node.queries().await, queries);

@@ -13,7 +13,7 @@ use super::sample::{Sample, value_of};
 async fn either_signal_ends_it_with_0() {
     let sample = Sample::with_scores([]).await;
     for signal in [Signal::TERM, Signal::INT] {
-        let node = start(1, &sample.file(), &[]).remove(0);
+        let node = start(1, &sample.file(), &[]).await.remove(0);
         node.signal(signal);
         assert_eq!(node.ended().await.code(), Some(0), "{signal:?}");
     }
@@ -22,7 +22,7 @@ async fn either_signal_ends_it_with_0() {
 #[tokio::test]
 async fn a_request_in_flight_is_answered_and_no_new_one_is_taken() {
     let sample = Sample::with_scores(["Tom"]).await;
-    let node = start(1, &sample.file(), &["--slow-db", "3s"]).remove(0);
+    let node = start(1, &sample.file(), &[("--slow-db", "3s")]).await.remove(0);
     let api = node.api.clone();
     let request = tokio::spawn(reqwest::get(format!("http://{api}/api?key=Tom")));
     node.wait_for("/loads", 1).await;
@@ -40,7 +40,7 @@ async fn a_request_in_flight_is_answered_and_no_new_one_is_taken() {
 #[tokio::test]
 async fn a_peer_s_request_in_flight_is_answered_too() {
     let sample = Sample::with_scores(["Tom"]).await;
-    let node = start(1, &sample.file(), &["--slow-db", "500ms"]).remove(0);
+    let node = start(1, &sample.file(), &[("--slow-db", "500ms")]).await.remove(0);
     let request = tokio::spawn(reqwest::get(format!("{}/_groupcache/scores/Tom", node.url)));
     node.wait_for("/server_requests", 1).await;
     node.signal(Signal::TERM);
@@ -51,7 +51,7 @@ async fn a_peer_s_request_in_flight_is_answered_too() {
 #[tokio::test]
 async fn idle_connections_do_not_hold_it_up() {
     let sample = Sample::with_scores([]).await;
-    let node = start(1, &sample.file(), &[]).remove(0);
+    let node = start(1, &sample.file(), &[]).await.remove(0);
     let client = reqwest::Client::new();
     client.get(format!("http://{}/healthz", node.api)).send().await.unwrap();
     let _idle = TcpStream::connect(&node.api).await.unwrap();
@@ -64,7 +64,7 @@ async fn idle_connections_do_not_hold_it_up() {
 #[tokio::test]
 async fn a_query_that_takes_too_long_is_left_after_ten_seconds() {
     let sample = Sample::with_scores(["Tom"]).await;
-    let node = start(1, &sample.file(), &["--slow-db", "1h"]).remove(0);
+    let node = start(1, &sample.file(), &[("--slow-db", "1h")]).await.remove(0);
     let request = tokio::spawn(reqwest::get(format!("http://{}/api?key=Tom", node.api)));
     node.wait_for("/loads", 1).await;
     let start = Instant::now();

@@ -1,9 +1,8 @@
 //! The process limit of open files.
 
-use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Pid;
+use e2e::node::Node;
 use tokio::net::TcpStream;
 
 use super::process::start_as;
@@ -15,13 +14,9 @@ const OPEN_FILES: usize = 48;
 #[tokio::test]
 async fn a_node_out_of_files_waits_and_goes_on() {
     let sample = Sample::with_scores(["Tom"]).await;
-    let mut node = start_as(1, &sample.file(), |program, args| {
-        let mut command = Command::new("sh");
-        let script = format!("ulimit -n {OPEN_FILES}; exec \"$0\" \"$@\"");
-        command.args(["-c", &script]).arg(program).args(args);
-        command
-    })
-    .remove(0);
+    let script = format!("ulimit -n {OPEN_FILES}; exec \"$0\" \"$@\"");
+    let limited = |node: Node| node.by(["sh", "-c", &script]);
+    let node = start_as(1, &sample.file(), limited).await.remove(0);
 
     let peers = node.url.trim_start_matches("http://").to_owned();
     let mut connections = Vec::new();
@@ -29,14 +24,13 @@ async fn a_node_out_of_files_waits_and_goes_on() {
         connections.push(TcpStream::connect(&peers).await.unwrap());
         connections.push(TcpStream::connect(&node.api).await.unwrap());
     }
-    while open_files(node.pid()) < OPEN_FILES {
+    while open_files(node.id()) < OPEN_FILES {
         tokio::task::yield_now().await;
     }
-    let before = processor_time(node.pid());
+    let before = processor_time(node.id());
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let spent = processor_time(node.pid()) - before;
+    let spent = processor_time(node.id()) - before;
     assert!(spent < Duration::from_millis(400), "it spins: {spent:?} of a second");
-    assert!(node.is_running());
 
     drop(connections);
     assert_eq!(node.get("Tom").await, (200, value_of("Tom").into_bytes()));
@@ -44,12 +38,12 @@ async fn a_node_out_of_files_waits_and_goes_on() {
     assert_eq!(peer.status(), 200);
 }
 
-fn open_files(process: Pid) -> usize {
+fn open_files(process: u32) -> usize {
     std::fs::read_dir(format!("/proc/{process}/fd")).expect("the process is there").count()
 }
 
 /// Returns the processor time that a process has used, both its own and the system's for it.
-fn processor_time(process: Pid) -> Duration {
+fn processor_time(process: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it is there");
     // Fields 14 and 15, counted after the name in parentheses, in hundredths of a second.
     let (_, fields) = stat.rsplit_once(") ").expect("a name in parentheses");

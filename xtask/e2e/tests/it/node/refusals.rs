@@ -2,22 +2,19 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
 
-use super::process::{arguments, free_addresses, program};
+use e2e::node::addresses::{Addresses, Ports};
+
+use super::process::{describe, program};
 use super::sample::Sample;
 
 /// Starts a node with `changed` options in place of those that work; returns its exit code and what
 /// it says.
 fn refused(file: &Path, changed: &[(&str, &str)]) -> (Option<i32>, String) {
-    let addresses = free_addresses(2);
-    let url = format!("http://{}", addresses[0]);
-    let mut args = arguments(&url, &url, &addresses[1], file);
-    for (option, value) in changed {
-        let at = args.iter().position(|arg| arg == option).expect("an option of every node");
-        args[at + 1] = (*value).to_owned();
-    }
-    let output = Command::new(program()).args(args).output().expect("the program runs");
+    let addresses = Addresses::free(Ports::Any, 1).expect("there are free ports");
+    let node = describe(&program(), &addresses, 0, file);
+    let node = changed.iter().fold(node, |node, (option, value)| node.with(option, value));
+    let output = node.command().output().expect("the program runs");
     (output.status.code(), String::from_utf8(output.stderr).expect("text"))
 }
 

@@ -11,7 +11,7 @@ fn hundred_keys() -> Vec<String> {
 async fn four_processes_answer_for_a_hundred_keys_with_one_query_each() {
     let keys = hundred_keys();
     let sample = Sample::with_scores(keys.iter().map(String::as_str)).await;
-    let nodes = start(4, &sample.file(), &[]);
+    let nodes = start(4, &sample.file(), &[]).await;
     for key in &keys {
         let ask = |at: usize| nodes[at].get(key);
         let answers = tokio::join!(ask(0), ask(1), ask(2), ask(3));
@@ -33,8 +33,8 @@ async fn four_processes_answer_for_a_hundred_keys_with_one_query_each() {
 async fn the_others_answer_for_a_process_that_was_killed() {
     let keys = hundred_keys();
     let sample = Sample::with_scores(keys.iter().map(String::as_str)).await;
-    let mut nodes = start(3, &sample.file(), &[]);
-    drop(nodes.pop());
+    let mut nodes = start(3, &sample.file(), &[]).await;
+    nodes.remove(2).kill().await;
     let mut fallen_back = 0;
     for node in &nodes {
         for key in &keys {
@@ -48,7 +48,7 @@ async fn the_others_answer_for_a_process_that_was_killed() {
 #[tokio::test]
 async fn who_asks_at_the_same_moment_shares_one_query() {
     let sample = Sample::with_scores(["Tom"]).await;
-    let nodes = start(3, &sample.file(), &["--slow-db", "300ms"]);
+    let nodes = start(3, &sample.file(), &[("--slow-db", "300ms")]).await;
     let ask = |at: usize| nodes[at % 3].get("Tom");
     let answers = tokio::join!(ask(0), ask(1), ask(2), ask(3), ask(4), ask(5));
     assert_eq!(answers.0, (200, value_of("Tom").into_bytes()));
@@ -60,7 +60,7 @@ async fn who_asks_at_the_same_moment_shares_one_query() {
 #[tokio::test]
 async fn two_started_at_once_over_a_file_that_is_not_there_share_it() {
     let sample = Sample::absent();
-    let nodes = start(2, &sample.file(), &[]);
+    let nodes = start(2, &sample.file(), &[]).await;
     for node in &nodes {
         assert_eq!(node.get("Tom").await, (200, b"630".to_vec()));
         let carrot = node.get_of("unicode", "U+1F955").await;
@@ -72,7 +72,7 @@ async fn two_started_at_once_over_a_file_that_is_not_there_share_it() {
 #[tokio::test]
 async fn the_peer_endpoint_speaks_groupcache_s_wire() {
     let sample = Sample::with_scores(["a b"]).await;
-    let node = &start(1, &sample.file(), &[])[0];
+    let node = &start(1, &sample.file(), &[]).await[0];
     let client = reqwest::Client::new();
     let ask = async |path: &str| {
         let answer = client.get(format!("{}{path}", node.url)).send().await.unwrap();
