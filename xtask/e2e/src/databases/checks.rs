@@ -43,9 +43,9 @@ pub(super) async fn check<P: Product>(
 
     report.check("a row is read, a missing one is 404", reads_rows(node.api()).await);
     report.check("wrong password, exit code 2 and one line", refuses_password(program, &url));
-    server.vanish().await?;
+    server.crash().await?;
     report.check("server gone, 502 and healthy", goes_on(node.api()).await);
-    server.appear().await?;
+    server.launch().await?;
     let back = expect(node.api(), "/api?key=Jack", 200, "589").await;
     report.check("server back, the next get succeeds", back);
     report.check("ends with 0 on SIGTERM", node.stop().await.map(|()| ""));

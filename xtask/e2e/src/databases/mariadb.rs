@@ -106,7 +106,7 @@ impl Product for MariaDb {
         client
     }
 
-    fn vanish(&self, _: &Path) -> Option<Command> {
+    fn crash(&self, _: &Path) -> Option<Command> {
         None
     }
 }

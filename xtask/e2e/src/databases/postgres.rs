@@ -109,7 +109,7 @@ impl Product for Postgres {
         client
     }
 
-    fn vanish(&self, folder: &Path) -> Option<Command> {
+    fn crash(&self, folder: &Path) -> Option<Command> {
         // Killed outright, the server would leave processes behind that hinder the next start.
         let mut stop = unprivileged::command(self.program("pg_ctl"));
         stop.args(["stop", "--silent", "--mode", "immediate", "--pgdata"]);

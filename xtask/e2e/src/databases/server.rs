@@ -46,7 +46,7 @@ pub(super) trait Product {
     fn client(&self, port: u16, login: &Login, database: &str, sql: &str) -> Command;
     /// Returns the command that ends the server at once whatever its clients do, if it is not enough
     /// to kill it.
-    fn vanish(&self, folder: &Path) -> Option<Command>;
+    fn crash(&self, folder: &Path) -> Option<Command>;
 }
 
 /// A server, running or not.
@@ -73,7 +73,7 @@ impl<P: Product> Server<P> {
         product.prepare(folder.path(), &LOGIN)?;
         let port = ports::free_from(product.first_port(), 1)?[0];
         let mut server = Self { product, port, running: None, folder };
-        server.appear().await?;
+        server.launch().await?;
         Ok(server)
     }
 
@@ -107,7 +107,7 @@ impl<P: Product> Server<P> {
         finish(self.product.client(self.port, &LOGIN, database, sql))
     }
 
-    /// Starts the server again, where it was.
+    /// Starts the process of the server, the first time or after it was ended.
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl<P: Product> Server<P> {
     /// # Cancel safety
     ///
     /// When the future is dropped the server is killed.
-    pub(super) async fn appear(&mut self) -> Result<()> {
+    pub(super) async fn launch(&mut self) -> Result<()> {
         let serve = self.product.serve(self.folder.path(), self.port);
         let mut daemon = Daemon::start(self.name(), serve)?;
         let attempt = async || self.product.answers(self.port).await;
@@ -134,9 +134,9 @@ impl<P: Product> Server<P> {
     /// # Cancel safety
     ///
     /// When the future is dropped the server is killed.
-    pub(super) async fn vanish(&mut self) -> Result<()> {
+    pub(super) async fn crash(&mut self) -> Result<()> {
         let daemon = self.running.take().context("the server is not running")?;
-        if let Some(stop) = self.product.vanish(self.folder.path()) {
+        if let Some(stop) = self.product.crash(self.folder.path()) {
             finish(stop)?;
         }
         daemon.kill().await

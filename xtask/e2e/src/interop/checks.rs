@@ -110,7 +110,7 @@ pub(super) async fn keys_return(mixed: &mut Mixed, dead: usize) -> Result<String
 }
 
 /// A key that is no UTF-8, which Rust refuses: a Go node that asks for it still has its value.
-pub(super) async fn no_text_stays_in_go(mixed: &Mixed) -> Result<String> {
+pub(super) async fn keys_that_are_no_text_stay_in_go(mixed: &Mixed) -> Result<String> {
     let key: String = data::NOT_UTF_8.iter().map(|byte| format!("%{byte:02x}")).collect();
     for (node, kind) in mixed.nodes.iter().zip(&mixed.kinds) {
         let (status, body) = node.api().get(&format!("/api?key={key}")).await?;

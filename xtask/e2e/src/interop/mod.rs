@@ -89,5 +89,8 @@ async fn check_all_up(mixed: &Mixed, report: &mut Report) {
     check("Go asks Rust for every kind of key", checks::go_asks_rust_for_every_kind(mixed));
     check("no peer errors on either side", checks::nobody_erred(mixed).await);
     check("8 MiB cross in both directions", checks::large_values_cross(mixed).await);
-    check("a key that is no UTF-8 stays in Go", checks::no_text_stays_in_go(mixed).await);
+    check(
+        "a key that is no UTF-8 stays in Go",
+        checks::keys_that_are_no_text_stay_in_go(mixed).await,
+    );
 }
