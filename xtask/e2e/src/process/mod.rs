@@ -6,23 +6,20 @@
 //! drop anything, the kernel does it (see [`tied`]).
 
 pub mod interrupt;
+mod output;
 pub mod ports;
 pub mod tied;
 
-use std::collections::VecDeque;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How many of a child's last lines are kept for the message that tells why it failed.
-const KEPT_LINES: usize = 40;
+use output::Output;
 
 /// A running child process; dropping it kills it.
 pub struct Daemon {
@@ -182,36 +179,6 @@ impl Daemon {
     }
 }
 
-/// The last lines of a process, filled by one background task per stream.
-#[derive(Clone, Default)]
-struct Output(Arc<Mutex<VecDeque<String>>>);
-
-impl Output {
-    fn collect(&self, stream: impl AsyncRead + Unpin + 'static + Send) -> JoinHandle<()> {
-        let output = self.clone();
-        // Ends by itself when the process closes the stream. It must go on reading until then: a
-        // full pipe would stop the process.
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(stream).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                output.push(line);
-            }
-        })
-    }
-
-    fn push(&self, line: String) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == KEPT_LINES {
-            lines.pop_front();
-        }
-        lines.push_back(line);
-    }
-
-    fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -278,13 +245,5 @@ mod tests {
         }
         let error = daemon.stop(Duration::from_millis(50)).await.unwrap_err().to_string();
         assert!(error.ends_with("and was killed"), "{error}");
-    }
-
-    #[test]
-    fn only_the_last_lines_are_kept() {
-        let output = Output::default();
-        (0..100).for_each(|line| output.push(line.to_string()));
-        assert_eq!(output.lines().len(), KEPT_LINES);
-        assert_eq!(output.lines().last().map(String::as_str), Some("99"));
     }
 }
