@@ -155,8 +155,12 @@ mod tests {
 
     #[test]
     fn benchmarks_in_a_file_and_in_a_folder_are_looked_into() {
-        for benchmark in benchmarks(&workspace::metadata().unwrap()) {
-            let expected = benchmark.name != "peer_cpu";
+        let found = benchmarks(&workspace::metadata().unwrap());
+        for (name, file, expected) in
+            [("lru", "lru/main.rs", true), ("peer_cpu", "peer_cpu.rs", false)]
+        {
+            let benchmark = found.iter().find(|benchmark| benchmark.name == name).unwrap();
+            assert!(benchmark.source.ends_with(file), "{benchmark:?}");
             assert_eq!(uses_criterion(&benchmark.source).unwrap(), expected, "{benchmark:?}");
         }
     }
