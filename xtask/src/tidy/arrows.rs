@@ -15,14 +15,19 @@ struct Row {
 }
 
 /// From the bottom up: a row stands on rows above it only.
-const ROWS: [Row; 6] = [
+const ROWS: [Row; 7] = [
     Row { package: "carrotcache-byteview", ours: &[], foreign: Some(&["bytes"]) },
     Row { package: "carrotcache-lru", ours: &[], foreign: Some(&["foldhash"]) },
     Row { package: "carrotcache-consistenthash", ours: &[], foreign: Some(&["crc32fast"]) },
     Row { package: "carrotcache-singleflight", ours: &[], foreign: Some(&["foldhash"]) },
     Row {
+        package: "carrotcache-peer",
+        ours: &["carrotcache-byteview"],
+        foreign: Some(&["thiserror"]),
+    },
+    Row {
         package: "carrotcache-peer-http",
-        ours: &["carrotcache-byteview", "carrotcache-consistenthash"],
+        ours: &["carrotcache-byteview", "carrotcache-consistenthash", "carrotcache-peer"],
         foreign: None,
     },
     Row {
@@ -31,6 +36,7 @@ const ROWS: [Row; 6] = [
             "carrotcache-byteview",
             "carrotcache-consistenthash",
             "carrotcache-lru",
+            "carrotcache-peer",
             "carrotcache-peer-http",
             "carrotcache-singleflight",
         ],
