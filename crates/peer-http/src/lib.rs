@@ -102,7 +102,8 @@ pub use error::{BuildError, ServeError, SetPeersError};
 pub use http::service::{PeerResponse, PeerService};
 pub use pool::HttpPool;
 pub use pool::builder::HttpPoolBuilder;
-pub use pool::url::{UrlError, UrlFault};
+pub use pool::fault::UrlFault;
+pub use pool::url::UrlError;
 pub use wire::message::AnswerBody;
 pub use wire::path;
 

@@ -8,7 +8,6 @@ use carrotcache_singleflight::{self as singleflight, Follower, Role};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::Fetched;
 use crate::error::GetError;
 use crate::peers::Peers;
 use crate::runtime::is_elsewhere;
@@ -24,6 +23,9 @@ pub(super) struct Flights {
     /// How long a flight takes at most, if the runtime that it lives on runs.
     limit: Duration,
 }
+
+/// What a flight brings.
+pub(super) type Fetched = Result<Entry, GetError>;
 
 /// The duty to end a flight.
 pub(super) type Leader = singleflight::Leader<String, Entry, GetError>;

@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::flights::Leader;
-use super::{Fetched, Group, Shared};
+use super::flights::{Fetched, Leader};
+use super::{Group, Shared};
 use crate::cache::Place;
 use crate::error::GetError;
 

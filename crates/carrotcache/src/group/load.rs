@@ -9,8 +9,8 @@ use carrotcache_peer::{BoxError, Entry};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::flights::Leader;
-use super::{Fetched, Group};
+use super::Group;
+use super::flights::{Fetched, Leader};
 use crate::cache::Place;
 use crate::error::GetError;
 use crate::runtime;

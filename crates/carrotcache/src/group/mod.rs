@@ -20,7 +20,7 @@ use crate::error::GetError;
 use crate::loader::ErasedLoader;
 use crate::peers::Peers;
 use crate::stats::{Counters, Stats};
-use flights::Flights;
+use flights::{Fetched, Flights};
 use mirror::Mirror;
 pub use mirror::Mirroring;
 
@@ -88,9 +88,6 @@ struct Shared {
     mirror: Mirror,
     counters: Counters,
 }
-
-/// What a flight brings.
-type Fetched = Result<Entry, GetError>;
 
 impl Group {
     pub(crate) fn new(

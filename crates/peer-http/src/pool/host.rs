@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::url::UrlFault;
+use super::fault::UrlFault;
 
 /// Where a peer is, in the one spelling that all its spellings are brought to.
 ///

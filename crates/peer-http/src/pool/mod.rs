@@ -1,6 +1,7 @@
 //! The peers, and who of them owns a key.
 
 pub(crate) mod builder;
+pub(crate) mod fault;
 pub(crate) mod host;
 pub(crate) mod url;
 

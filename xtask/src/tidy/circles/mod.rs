@@ -20,15 +20,6 @@ use serde_json::Value;
 use crate::workspace;
 use modules::Modules;
 
-/// Packages that have circles today.
-const NOT_YET: &[&str] = &[
-    "carrotcache",
-    "carrotcache-consistenthash",
-    "carrotcache-lru",
-    "carrotcache-peer-http",
-    "carrotcache-singleflight",
-];
-
 /// Returns each circle in a crate of `metadata` (what `cargo metadata` prints), tests left out.
 ///
 /// # Errors
@@ -37,7 +28,7 @@ const NOT_YET: &[&str] = &[
 pub(super) fn check(metadata: &Value) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     let packages = metadata["packages"].as_array().into_iter().flatten();
-    for package in packages.filter(|package| !NOT_YET.iter().any(|name| package["name"] == *name)) {
+    for package in packages {
         let targets = package["targets"].as_array().into_iter().flatten();
         for target in targets.filter(|target| target["kind"][0] != "test") {
             let root = target["src_path"].as_str().context("a target without a file")?;
