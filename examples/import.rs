@@ -73,7 +73,7 @@ fn fields(line: &str) -> Result<[Vec<u8>; 3]> {
     Ok(read)
 }
 
-/// Reads a string in quotes, or returns `None` if it is none.
+/// Reads a string in quotes, or returns `None` if it is not one.
 fn unquoted(text: &str) -> Option<Vec<u8>> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
     let (mut bytes, mut read) = (Vec::with_capacity(inner.len()), inner.bytes());

@@ -15,7 +15,7 @@ pub struct GetResponse {
     /// The value as the owner's loader returned it.
     #[prost(bytes = "bytes", optional, tag = "1")]
     pub value: ::core::option::Option<::prost::bytes::Bytes>,
-    /// How often the owner was asked for this key of late, in requests a minute.
+    /// How often the owner is asked for this key at present, in requests a minute.
     #[prost(double, optional, tag = "2")]
     pub minute_qps: ::core::option::Option<f64>,
 }

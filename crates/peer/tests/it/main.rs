@@ -1,3 +1,4 @@
 //! What the two sides of a transport can rely on.
 
+mod errors;
 mod seam;

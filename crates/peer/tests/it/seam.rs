@@ -1,6 +1,5 @@
 //! What the two sides of a transport can rely on.
 
-use std::error::Error as _;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -41,6 +40,43 @@ fn completion_is_told_once_even_if_it_is_dropped_by_a_panic() {
     assert!(told.recv().is_err(), "told twice");
 }
 
+/// Whoever comes first tells; the other has nothing left to tell with.
+#[test]
+fn completions_are_told_once_each_from_whatever_threads_have_them() {
+    let (tell, told) = mpsc::channel();
+    let completions = (0..100).map(|number| {
+        let tell = tell.clone();
+        Completion::new(move |answer| tell.send((number, answer.is_ok())).unwrap())
+    });
+    let completions: Vec<_> = completions.collect();
+    std::thread::scope(|scope| {
+        for (number, completion) in completions.into_iter().enumerate() {
+            scope.spawn(move || match number % 2 {
+                0 => completion.tell(Ok(Answer::absent())),
+                _ => drop(completion),
+            });
+        }
+    });
+    drop(tell);
+    let mut told: Vec<_> = told.iter().collect();
+    told.sort_unstable();
+    assert_eq!(told, (0..100).map(|number| (number, number % 2 == 0)).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_answer_is_made_of_whatever_becomes_bytes_or_an_entry() {
+    let same = [
+        Answer::new("630"),
+        Answer::new(String::from("630")),
+        Answer::new(b"630".to_vec()),
+        Answer::new(ByteView::from("630")),
+        Answer::new(Entry::new("630")),
+    ];
+    assert!(same.iter().all(|answer| *answer == same[0]));
+    assert_ne!(Answer::new(""), Answer::absent(), "an empty value is a value");
+    assert_eq!(Answer::new("630").with_minute_qps(1.5).entry, Entry::new("630"));
+}
+
 #[test]
 fn an_entry_costs_a_word_more_than_its_bytes() {
     assert_eq!(size_of::<Entry>(), size_of::<ByteView>() + size_of::<usize>());
@@ -65,37 +101,6 @@ async fn error_names_the_first_peer_that_is_filled_in() {
         PeerError::new(PeerErrorKind::TimedOut).to_string(),
         "the peer did not answer in time"
     );
-}
-
-#[test]
-fn only_the_owners_own_answer_is_a_verdict() {
-    use PeerErrorKind::*;
-    for kind in [
-        Failed,
-        NoSuchGroup,
-        Overloaded,
-        TimedOut,
-        BadRequest,
-        Unreachable,
-        Truncated,
-        TooLarge,
-        Malformed,
-        Foreign,
-        Dropped,
-        Runtime,
-    ] {
-        assert!(!PeerError::new(kind).is_verdict(), "{kind:?}");
-    }
-    assert!(PeerError::new(LoadFailed).is_verdict());
-}
-
-#[test]
-fn causes_are_one_line_from_the_outside_in() {
-    let disk = PeerError::new(PeerErrorKind::LoadFailed).with_source("no disk");
-    let error = PeerError::new(PeerErrorKind::Malformed).with_source(disk);
-    assert_eq!(error.causes(), "the peer failed to load the key: no disk");
-    assert!(error.source().unwrap().source().is_some());
-    assert_eq!(PeerError::new(PeerErrorKind::Truncated).causes(), "");
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,6 +170,27 @@ async fn reply_is_there_at_once_or_later_and_a_future_either_way() {
     assert!(matches!(at_once, Reply::Ready(Ok(_))));
     assert_eq!(at_once.await.unwrap(), Answer::new("now"));
     assert_eq!(both.answer(request()).await.unwrap(), Answer::new("later"));
+}
+
+#[tokio::test]
+async fn a_reply_that_was_awaited_waits_for_ever_if_it_is_polled_again() {
+    for mut reply in [
+        Reply::ready(Ok(Answer::absent())),
+        Reply::pending(std::future::ready(Ok(Answer::absent()))),
+    ] {
+        let is_ready = matches!(reply, Reply::Ready(_));
+        assert!((&mut reply).await.is_ok());
+        if is_ready {
+            assert!(futures_poll(&mut reply).is_pending());
+        }
+    }
+}
+
+#[test]
+fn an_owner_tells_who_it_is() {
+    assert_eq!(format!("{:?}", Owner::Local), "Local");
+    let peer: Arc<dyn Peer> = Arc::new(peer_fn("red", |_| async { Ok(Answer::absent()) }));
+    assert_eq!(format!("{:?}", Owner::Remote(peer).clone()), r#"Remote("red")"#);
 }
 
 #[tokio::test]
