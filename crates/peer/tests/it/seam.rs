@@ -190,7 +190,7 @@ async fn a_reply_that_was_awaited_waits_for_ever_if_it_is_polled_again() {
 fn an_owner_tells_who_it_is() {
     assert_eq!(format!("{:?}", Owner::Local), "Local");
     let peer: Arc<dyn Peer> = Arc::new(peer_fn("red", |_| async { Ok(Answer::absent()) }));
-    assert_eq!(format!("{:?}", Owner::Remote(peer).clone()), r#"Remote("red")"#);
+    assert_eq!(format!("{:?}", Owner::Remote(peer)), r#"Remote("red")"#);
 }
 
 #[tokio::test]
