@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tracing::Instrument;
 
 use crate::error::GetError;
@@ -19,6 +19,8 @@ use crate::error::GetError;
 pub(crate) struct Runtime {
     /// `None` until the first caller brings one.
     bound: RwLock<Option<Bound>>,
+    /// The runtime of a caller that was last found to have no timer.
+    without_timer: RwLock<Option<Id>>,
 }
 
 #[derive(Clone)]
@@ -30,7 +32,7 @@ struct Bound {
 impl Runtime {
     /// Returns a binding to `handle`, or to the runtime of the first caller.
     pub(crate) fn new(handle: Option<Handle>) -> Self {
-        Self { bound: RwLock::new(handle.map(Bound::new)) }
+        Self { bound: RwLock::new(handle.map(Bound::new)), without_timer: RwLock::default() }
     }
 
     /// Returns the runtime, which is the caller's from now on if there was none.
@@ -46,6 +48,26 @@ impl Runtime {
             }
         };
         if bound.has_timer { Ok(bound.handle) } else { Err(GetError::NoTimer) }
+    }
+
+    /// Returns whether the caller is on another runtime than `flight`'s, and has a timer there.
+    pub(crate) fn is_elsewhere_with_timer(&self, flight: &Handle) -> bool {
+        let Ok(own) = Handle::try_current() else { return false };
+        if own.id() == flight.id() {
+            return false;
+        }
+        let without = self.without_timer.read().unwrap_or_else(PoisonError::into_inner);
+        if *without == Some(own.id()) {
+            return false;
+        }
+        drop(without);
+        let has_timer = has_timer(&own);
+        if !has_timer {
+            // Remembered, or each of its gets would write tokio's panic to the log.
+            let mut without = self.without_timer.write().unwrap_or_else(PoisonError::into_inner);
+            *without = Some(own.id());
+        }
+        has_timer
     }
 
     /// Leaves `from`, which runs nothing any more, for the runtime of the caller.
@@ -79,7 +101,7 @@ fn has_timer(handle: &Handle) -> bool {
 }
 
 /// Returns whether the caller runs on another runtime than `handle`'s, or on none.
-pub(crate) fn is_elsewhere(handle: &Handle) -> bool {
+fn is_elsewhere(handle: &Handle) -> bool {
     Handle::try_current().map_or(true, |own| own.id() != handle.id())
 }
 

@@ -10,7 +10,6 @@ use tokio::time::timeout;
 
 use crate::error::GetError;
 use crate::peers::Peers;
-use crate::runtime::is_elsewhere;
 
 /// A table of flights, none of which is run by those who wait for it.
 ///
@@ -78,7 +77,7 @@ impl Flights {
     ///
     /// On the runtime of the flight there is nothing to guard against: its own limit is as alive as the
     /// caller. On another, the flight's may be one that nobody drives any more. Then its limit never
-    /// passes, and the caller must have a clock of its own.
+    /// passes, and the caller has a clock of its own, unless it is on no runtime or on one without.
     ///
     /// # Cancel safety
     ///
@@ -89,8 +88,7 @@ impl Flights {
         key: &str,
         runtime: &Handle,
     ) -> Result<Entry, singleflight::Error<GetError>> {
-        let has_clock = is_elsewhere(runtime) && Handle::try_current().is_ok();
-        if !has_clock {
+        if !self.peers.runtime.is_elsewhere_with_timer(runtime) {
             return follower.await.result;
         }
         let patience = self.limit.saturating_add(GRACE);

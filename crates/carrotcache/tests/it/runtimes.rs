@@ -115,6 +115,17 @@ fn a_runtime_without_a_timer_is_refused_in_words() {
     assert_eq!((stats.gets, stats.loads, stats.loads_deduped), (2, 2, 0));
 }
 
+#[test]
+fn a_caller_needs_no_timer_of_its_own() {
+    let home = Runtime::new().unwrap();
+    let node = Node::builder().runtime(home.handle().clone()).build();
+    let group = node.group("g").loader(Source::default()).build().unwrap();
+    let bare = Builder::new_current_thread().build().unwrap();
+    for key in ["Tom", "Jack"] {
+        assert_eq!(bare.block_on(group.get(key)).unwrap(), *format!("{key}!"));
+    }
+}
+
 #[tokio::test]
 async fn forwards_are_asked_on_the_nodes_runtime() {
     // The mesh is built here, its callers are elsewhere.
