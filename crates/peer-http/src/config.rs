@@ -25,7 +25,9 @@ pub(crate) struct Config {
     pub(crate) max_answer_bytes: u64,
     // The server.
     pub(crate) max_time_left: Duration,
-    pub(crate) header_read_timeout: Duration,
+    pub(crate) head_timeout: Duration,
+    pub(crate) idle_connection_timeout: Duration,
+    pub(crate) write_timeout: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) max_accepted: usize,
 }
@@ -40,7 +42,9 @@ impl Config {
             &mut self.connect_timeout,
             &mut self.idle_timeout,
             &mut self.max_time_left,
-            &mut self.header_read_timeout,
+            &mut self.head_timeout,
+            &mut self.idle_connection_timeout,
+            &mut self.write_timeout,
             &mut self.drain_timeout,
         ];
         for time in times {
@@ -58,7 +62,8 @@ impl Config {
             ("max_connections", self.max_connections == 0),
             ("max_key_bytes", self.max_key_bytes == 0),
             ("max_group_bytes", self.max_group_bytes == 0),
-            ("header_read_timeout", self.header_read_timeout.is_zero()),
+            ("head_timeout", self.head_timeout.is_zero()),
+            ("write_timeout", self.write_timeout.is_zero()),
             ("max_accepted", self.max_accepted == 0),
         ];
         if let Some((setting, _)) = bounds.into_iter().find(|(_, is_zero)| *is_zero) {
@@ -108,7 +113,9 @@ impl Default for Config {
             max_key_bytes: 1 << 10,
             max_group_bytes: 64,
             max_time_left: Duration::from_secs(60),
-            header_read_timeout: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(5),
+            idle_connection_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
             max_accepted: 4096,
         }

@@ -66,10 +66,10 @@
 //! # What is believed
 //!
 //! Nothing that comes from the network, until it is bounded in size and in time. The bounds are
-//! methods of [`HttpPoolBuilder`]: connecting, a whole get, the head of a request, the size of an
-//! answer, of keys and of groups, the number of connections both ways. An answer is counted as it
-//! is read; a value is copied out of the buffer that it was read into, so that a hundred bytes in
-//! a cache do not hold a hundred kilobytes.
+//! methods of [`HttpPoolBuilder`], which has a table of them: connecting, a whole get, the head of
+//! a request, how fast an answer is taken, the size of an answer, of keys and of groups, the number
+//! of connections both ways. An answer is counted as it is read; a value is copied out of the
+//! buffer that it was read into, so that a hundred bytes in a cache do not hold a hundred kilobytes.
 //!
 //! # Connections
 //!
@@ -85,12 +85,19 @@
 //! tried, as RFC 8305 does it: the next one as soon as one fails, or after a tenth of a second at
 //! most, and the first that connects is taken.
 //!
+//! The serving side has a place for each connection, up to
+//! [`max_accepted`](HttpPoolBuilder::max_accepted). One on which nothing is asked keeps its place
+//! only until somebody else needs it. A peer may close its sending half once it has asked. The price
+//! is that one which goes away looks the same, and is noticed when its answer is written or when its
+//! time is over.
+//!
 //! # Where to look
 //!
 //! `pool` (who owns a key, and where peers are), `http` (`client`: a get, `connection` and
 //! `connections`: the sockets under it, `connect`, `lookup` and `race`: how they are opened,
-//! `listener`: who may connect, `service`: a request), `wire` (`path`, `message`, `outcome`: what
-//! is sent), `config` (every bound and its default).
+//! `service`: a request, `listener` and `places`: who may
+//! connect, `stage` and `guarded`: what a connection is at and how long it has for that), `wire`
+//! (`path`, `message`, `outcome`: what is sent), `config` (every bound and its default).
 
 mod config;
 mod error;

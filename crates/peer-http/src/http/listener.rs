@@ -11,15 +11,18 @@ use std::time::Duration;
 
 use carrotcache_peer::Handler;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Config;
 use crate::error::ServeError;
+use crate::http::guarded::Guarded;
+use crate::http::places::{Place, Places};
 use crate::http::service::PeerService;
+use crate::http::stage::{Stage, Staged};
 use crate::pool::HttpPool;
 
 impl HttpPool {
@@ -33,12 +36,14 @@ impl HttpPool {
 
     /// Answers peers that connect to `listener` until `shutdown` ends.
     ///
-    /// Then no more connections are accepted, those that carry no request are closed, and requests
-    /// under way are answered, within the pool's drain timeout.
+    /// Then no more connections are accepted, those that carry no request are closed, or only a
+    /// part of its head, and requests under way are answered, within the pool's drain timeout.
     ///
-    /// A connection whose head of a request does not come within the header read timeout is
-    /// closed. When the process has no file descriptor left, accepting waits and goes on. A panic
-    /// in the handler ends the connection that it was asked over, and nothing else.
+    /// Each step of an exchange has its time: the head of a request, the handler, the answer. The
+    /// methods of [`HttpPoolBuilder`](crate::HttpPoolBuilder) say how long. A peer may close its
+    /// sending half when it has asked. When the process has no file descriptor left, accepting
+    /// waits and goes on. A panic in the handler ends the connection that it was asked over, and
+    /// nothing else.
     ///
     /// The future does not borrow the pool, so that it can be spawned.
     ///
@@ -72,7 +77,7 @@ impl HttpPool {
     where
         S: Future<Output = ()> + Send + 'static,
     {
-        let server = Server::new(self.config(), self.service(handler));
+        let server = Server::new(Arc::clone(self.config()), self.service(handler));
         let acceptor = Acceptor::new(listener, self.config().max_accepted);
         server.run(acceptor, shutdown)
     }
@@ -81,13 +86,13 @@ impl HttpPool {
 /// Serves the connections that an [`Acceptor`] brings.
 struct Server<H> {
     service: PeerService<H>,
-    /// The bounds of each connection.
+    config: Arc<Config>,
+    /// How each connection speaks HTTP.
     http: http1::Builder,
     /// A task for each connection. Dropping the set ends them.
     connections: JoinSet<()>,
     /// Tells the connections that the shutdown has begun.
     shutdown: watch::Sender<bool>,
-    drain_timeout: Duration,
 }
 
 /// What the head of a request may have beside the names: a method and headers.
@@ -95,21 +100,18 @@ const MAX_BARE_HEAD_BYTES: usize = 16 << 10;
 
 impl<H: Handler> Server<H> {
     /// Returns a server that keeps to the bounds of `config`.
-    fn new(config: &Config, service: PeerService<H>) -> Self {
+    fn new(config: Arc<Config>, service: PeerService<H>) -> Self {
         let mut http = http1::Builder::new();
         let head_bytes = config.max_names_bytes().saturating_add(MAX_BARE_HEAD_BYTES);
-        // Without a timer hyper would ignore the timeout.
-        http.timer(TokioTimer::new())
-            .header_read_timeout(config.header_read_timeout)
+        // Times are kept by the socket: hyper would count that of a head from the answer before.
+        // The stages of a connection rely on `half_close`: without it hyper reads while a request
+        // is answered, to find out whether the stream has ended.
+        http.header_read_timeout(None)
+            .half_close(true)
             .max_header_size(head_bytes)
             .max_buf_size(head_bytes);
-        Self {
-            service,
-            http,
-            connections: JoinSet::new(),
-            shutdown: watch::Sender::new(false),
-            drain_timeout: config.drain_timeout,
-        }
+        let (connections, shutdown) = (JoinSet::new(), watch::Sender::new(false));
+        Self { service, config, http, connections, shutdown }
     }
 
     /// Serves until `shutdown` ends, and drains.
@@ -126,7 +128,7 @@ impl<H: Handler> Server<H> {
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                (stream, slot) = acceptor.accept() => self.spawn(stream, slot),
+                (stream, place) = acceptor.accept() => self.spawn(stream, place),
                 Some(_) = self.connections.join_next() => {}
             }
         }
@@ -135,20 +137,27 @@ impl<H: Handler> Server<H> {
         self.drain().await
     }
 
-    /// Serves a connection in a task of its own, which holds its slot until the end.
-    fn spawn(&mut self, stream: TcpStream, slot: OwnedSemaphorePermit) {
-        let connection = self.http.serve_connection(TokioIo::new(stream), self.service.clone());
+    /// Serves a connection in a task of its own, which holds its place until the end.
+    fn spawn(&mut self, stream: TcpStream, place: Place) {
+        let stage = Stage::new(place, &self.config);
+        let socket = Guarded::new(stream, Arc::clone(&stage), self.config.write_timeout);
+        let service = Staged::new(self.service.clone(), Arc::clone(&stage));
+        let connection = self.http.serve_connection(TokioIo::new(socket), service);
         let mut shutdown = self.shutdown.subscribe();
         self.connections.spawn(async move {
-            let _slot = slot;
             let mut connection = pin!(connection);
+            // The connection first, so that a request which is there already is answered.
             let served = tokio::select! {
                 biased;
                 served = connection.as_mut() => served,
                 _ = shutdown.changed() => {
+                    if !stage.is_exchanging() {
+                        return;
+                    }
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
+                () = stage.sent_away() => return,
             };
             if let Err(error) = served {
                 tracing::debug!(%error, "connection of a peer ended early");
@@ -163,23 +172,25 @@ impl<H: Handler> Server<H> {
     /// Dropping it cuts all connections.
     async fn drain(mut self) -> Result<(), ServeError> {
         self.shutdown.send_replace(true);
-        let drained = timeout(self.drain_timeout, async {
-            while self.connections.join_next().await.is_some() {}
-        });
+        let after = self.config.drain_timeout;
+        let drained =
+            timeout(after, async { while self.connections.join_next().await.is_some() {} });
         if drained.await.is_ok() {
             return Ok(());
         }
         let connections = self.connections.len();
         self.connections.shutdown().await;
-        Err(ServeError::DrainTimedOut { connections, after: self.drain_timeout })
+        Err(ServeError::DrainTimedOut { connections, after })
     }
 }
 
-/// Accepts connections, as many at one moment as there are slots.
+/// Accepts connections, as many at one moment as there are places.
 struct Acceptor {
     listener: TcpListener,
-    /// One permit for each connection that may still be accepted.
-    slots: Arc<Semaphore>,
+    places: Arc<Places>,
+    /// A connection that is accepted and has no place yet. It has to be there before another is
+    /// told to leave for it.
+    newcomer: Option<TcpStream>,
     /// How long the next wait is when accepting fails.
     pause: Duration,
 }
@@ -189,22 +200,34 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Acceptor {
-    /// Returns an acceptor with `max_accepted` slots.
+    /// Returns an acceptor with `max_accepted` places.
     fn new(listener: TcpListener, max_accepted: usize) -> Self {
-        let slots = Arc::new(Semaphore::new(max_accepted.min(Semaphore::MAX_PERMITS)));
-        Self { listener, slots, pause: FIRST_PAUSE }
+        let places = Places::new(max_accepted);
+        Self { listener, places, newcomer: None, pause: FIRST_PAUSE }
     }
 
-    /// Returns the next connection and its slot.
+    /// Returns the next connection and its place.
+    ///
+    /// # Cancel safety
+    ///
+    /// No connection is lost: the next call goes on with one that has no place yet.
+    async fn accept(&mut self) -> (TcpStream, Place) {
+        if self.newcomer.is_none() {
+            self.newcomer = Some(self.next().await);
+        }
+        let place = self.places.take().await;
+        let stream = self.newcomer.take().expect("it was put there above, if it was not there");
+        (stream, place)
+    }
+
+    /// Returns the next connection.
     ///
     /// # Cancel safety
     ///
     /// No connection is lost: one that was not returned is still in the queue. A wait after a
     /// failure ends early, which is harmless: the caller drops this when a connection has ended,
     /// and then a descriptor may be free.
-    async fn accept(&mut self) -> (TcpStream, OwnedSemaphorePermit) {
-        let slots = Arc::clone(&self.slots);
-        let slot = slots.acquire_owned().await.expect("the semaphore is never closed");
+    async fn next(&mut self) -> TcpStream {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
@@ -212,7 +235,7 @@ impl Acceptor {
                     // An answer is one write, which must not wait for an acknowledgement. If the
                     // peer is gone already, serving it will find out.
                     let _ = stream.set_nodelay(true);
-                    return (stream, slot);
+                    return stream;
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 // Most likely no descriptor is left. The connection stays in the queue, so that

@@ -99,15 +99,21 @@ impl<H: Handler> PeerService<H> {
     fn respond<B>(&self, request: &hyper::Request<B>) -> PeerResponse {
         let request = match self.parse(request) {
             Ok(request) => request,
-            Err(bad) => return PeerResponse::ready(bad.into_response()),
+            Err(bad) => {
+                let deadline = Instant::now() + self.config.max_time_left;
+                return PeerResponse::ready(bad.into_response(), deadline);
+            }
         };
         let deadline = Instant::from_std(request.deadline);
         match self.handler.answer(request) {
-            Reply::Ready(answer) => PeerResponse::ready(answered(answer)),
-            Reply::Pending(answer) => PeerResponse(Responding::Pending(Box::pin(async move {
-                let answer = timeout_at(deadline, answer).await;
-                answered(answer.unwrap_or(Err(PeerErrorKind::TimedOut.into())))
-            }))),
+            Reply::Ready(answer) => PeerResponse::ready(answered(answer), deadline),
+            Reply::Pending(answer) => {
+                let response = async move {
+                    let answer = timeout_at(deadline, answer).await;
+                    answered(answer.unwrap_or(Err(PeerErrorKind::TimedOut.into())))
+                };
+                PeerResponse::pending(response, deadline)
+            }
         }
     }
 }
@@ -153,7 +159,10 @@ impl<H> fmt::Debug for PeerService<H> {
 }
 
 /// The response to a request, once the handler has answered.
-pub struct PeerResponse(Responding);
+pub struct PeerResponse {
+    responding: Responding,
+    deadline: Instant,
+}
 
 enum Responding {
     /// `None` once it was returned.
@@ -162,8 +171,22 @@ enum Responding {
 }
 
 impl PeerResponse {
-    fn ready(response: Response<AnswerBody>) -> Self {
-        Self(Responding::Ready(Some(response)))
+    /// Returns a response that is there at once.
+    fn ready(response: Response<AnswerBody>, deadline: Instant) -> Self {
+        Self { responding: Responding::Ready(Some(response)), deadline }
+    }
+
+    /// Returns a response that takes a while.
+    fn pending(
+        response: impl Future<Output = Response<AnswerBody>> + Send + 'static,
+        deadline: Instant,
+    ) -> Self {
+        Self { responding: Responding::Pending(Box::pin(response)), deadline }
+    }
+
+    /// Returns when nobody waits for the response any more.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
     }
 }
 
@@ -174,7 +197,7 @@ impl Future for PeerResponse {
     ///
     /// When polled again after it returned the response.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
+        match &mut self.responding {
             Responding::Ready(response) => {
                 Poll::Ready(Ok(response.take().expect("polled after the response was returned")))
             }

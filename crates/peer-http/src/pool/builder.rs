@@ -16,6 +16,32 @@ use crate::error::BuildError;
 /// [base path](Self::base_path), the [scheme](Self::ring_scheme) and the
 /// [points](Self::ring_points).
 ///
+/// # Bounds
+///
+/// Everything that waits or grows has one:
+///
+/// | asking | unless set | beyond it |
+/// |---|---|---|
+/// | [`connect_timeout`](Self::connect_timeout) | 250 ms | the get fails as unreachable |
+/// | [`idle_timeout`](Self::idle_timeout) | 25 s | a new connection is opened instead |
+/// | [`max_connections`](Self::max_connections) | 128 a peer | further gets wait, within their time |
+/// | [`max_idle_connections`](Self::max_idle_connections) | 128 a peer | a connection is closed after its get |
+/// | [`max_answer_bytes`](Self::max_answer_bytes) | 64 MiB | the get fails as too large, and its connection is closed |
+///
+/// | asking and answering | unless set | beyond it |
+/// |---|---|---|
+/// | [`max_key_bytes`](Self::max_key_bytes) | 1 KiB | not asked for, and refused as a bad request |
+/// | [`max_group_bytes`](Self::max_group_bytes) | 64 B | likewise |
+///
+/// | answering | unless set | beyond it |
+/// |---|---|---|
+/// | [`head_timeout`](Self::head_timeout) | 5 s | the connection is closed |
+/// | [`max_time_left`](Self::max_time_left) | 60 s | a handler is given up, the request refused as timed out; an answer half sent is cut |
+/// | [`write_timeout`](Self::write_timeout) | 10 s for each 64 KiB | the connection is cut |
+/// | [`idle_connection_timeout`](Self::idle_connection_timeout) | 30 s | the connection is closed |
+/// | [`max_accepted`](Self::max_accepted) | 4096 connections | the one idle for longest is closed; if none is, the new one waits |
+/// | [`drain_timeout`](Self::drain_timeout) | 10 s | what is still busy is cut |
+///
 /// ```
 /// use std::time::Duration;
 ///
@@ -88,8 +114,8 @@ impl HttpPoolBuilder {
 
     /// Sets how long an unused connection is kept before a new one is preferred; 25 s unless set.
     ///
-    /// It is best below the [`header_read_timeout`](Self::header_read_timeout) of the peers, after
-    /// which they close a connection that brings no request.
+    /// It is best below the [`idle_connection_timeout`](Self::idle_connection_timeout) of the
+    /// peers, after which they close a connection that brings no request.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.config.idle_timeout = timeout;
         self
@@ -141,16 +167,39 @@ impl HttpPoolBuilder {
 
     /// Sets the longest time that a peer is believed to wait for its answer; 60 s unless set.
     ///
-    /// A peer that claims more gets this much, and so does one that claims nothing.
+    /// A peer that claims more gets this much, and so does one that claims nothing. It is the time
+    /// for all of an exchange: the handler, and the sending of the answer.
     pub fn max_time_left(mut self, time: Duration) -> Self {
         self.config.max_time_left = time;
         self
     }
 
-    /// Sets how long a peer may take to send the head of a request, counted from the end of the
-    /// one before; 30 s unless set. So it is also how long an unused connection is kept open.
-    pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
-        self.config.header_read_timeout = timeout;
+    /// Sets how long a peer may take to send the head of a request; 5 s unless set.
+    ///
+    /// It is counted from the first byte of the head, or for the first head of a connection from
+    /// the moment at which that was accepted. What takes longer is closed.
+    pub fn head_timeout(mut self, timeout: Duration) -> Self {
+        self.config.head_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a connection is kept open on which no request follows the one before; 30 s
+    /// unless set.
+    ///
+    /// It is closed earlier if its place is needed: see [`max_accepted`](Self::max_accepted).
+    pub fn idle_connection_timeout(mut self, timeout: Duration) -> Self {
+        self.config.idle_connection_timeout = timeout;
+        self
+    }
+
+    /// Sets how long the sending of an answer may make no progress; 10 s unless set.
+    ///
+    /// Progress is 64 KiB, or the rest of the answer if that is less: a peer that takes less within
+    /// this time is cut off. It is cut off as well when it has no
+    /// [time left](Self::max_time_left), however well it reads. What goes into the buffer of the
+    /// operating system counts as taken.
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.config.write_timeout = timeout;
         self
     }
 
@@ -165,8 +214,12 @@ impl HttpPoolBuilder {
 
     /// Sets the largest number of connections that are served at one moment; 4096 unless set.
     ///
-    /// Further ones wait in the queue of the operating system. Best below the process's limit of
-    /// open files, which is met with patience too, but hits everything else in the process.
+    /// When one more comes, the one on which nothing has been asked for longest is closed, and its
+    /// place goes to the new one. If a request or half a head is under way on each, the new one
+    /// waits, and those after it wait in the queue of the operating system.
+    ///
+    /// Best below the process's limit of open files, which is met with patience too, but hits
+    /// everything else in the process.
     pub fn max_accepted(mut self, connections: usize) -> Self {
         self.config.max_accepted = connections;
         self

@@ -20,7 +20,8 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 async fn times_without_end_are_no_trouble() {
     let patient = |builder: HttpPoolBuilder| {
         let builder = builder.connect_timeout(Duration::MAX);
-        let builder = builder.idle_timeout(Duration::MAX).header_read_timeout(Duration::MAX);
+        let builder = builder.idle_timeout(Duration::MAX).head_timeout(Duration::MAX);
+        let builder = builder.idle_connection_timeout(Duration::MAX).write_timeout(Duration::MAX);
         builder.max_time_left(Duration::MAX).drain_timeout(Duration::MAX)
     };
     let served = Served::start(Echo::default(), patient).await;

@@ -5,29 +5,11 @@ use std::time::Duration;
 
 use carrotcache_peer_http::peer::{Answer, Handler, PeerErrorKind, Reply, Request};
 use carrotcache_peer_http::{HttpPoolBuilder, ServeError};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::support::{Echo, SOON, Served, ask};
-
-/// Answers when it is told to.
-#[derive(Default)]
-struct Gate {
-    asked: Notify,
-    open: Arc<Notify>,
-}
-
-impl Handler for Gate {
-    fn answer(&self, request: Request) -> Reply {
-        self.asked.notify_one();
-        let open = Arc::clone(&self.open);
-        Reply::pending(async move {
-            open.notified().await;
-            Ok(Answer::new(request.key.to_string()))
-        })
-    }
-}
+use crate::support::{Echo, Gate, SOON, Served, ask, read_response};
 
 #[tokio::test]
 async fn shutdown_waits_for_requests_under_way() {
@@ -73,19 +55,59 @@ async fn shutdown_cuts_what_does_not_end() {
 }
 
 #[tokio::test]
-async fn connections_over_the_bound_wait_for_their_turn() {
-    let served = Served::start(Echo::default(), |builder| builder.max_accepted(1));
-    let served = served.await;
+async fn shutdown_does_not_wait_for_half_a_head() {
+    let configure =
+        |builder: HttpPoolBuilder| builder.head_timeout(Duration::MAX).drain_timeout(Duration::MAX);
+    let served = Served::start(Echo::default(), configure).await;
+    let mut silent = served.connect().await;
     let mut first = served.connect().await;
-    ask(&mut first, "/_groupcache/scores/Tom").await;
+    first.write_all(b"GET /_groupcache/sc").await.expect("sent");
     let mut second = served.connect().await;
-    let asked = tokio::spawn(async move { ask(&mut second, "/_groupcache/scores/Jack").await.1 });
-    // Whatever the second waits for, it is not the end of this exchange.
-    ask(&mut first, "/_groupcache/scores/Tom").await;
-    assert!(!asked.is_finished());
-    drop(first);
-    let body = timeout(SOON, asked).await.expect("in time").expect("no panic");
-    assert_eq!(body, b"\x0a\x04Jack");
+    ask(&mut second, "/_groupcache/scores/Tom").await;
+    second.write_all(b"GET /_groupcache/sc").await.expect("sent");
+    // Whatever was sent before is there by now.
+    let mut last = served.connect().await;
+    ask(&mut last, "/_groupcache/scores/Tom").await;
+
+    let ended = timeout(SOON, served.stop()).await.expect("in time").expect("no panic");
+    assert_eq!(ended, Ok(()));
+    for stream in [&mut silent, &mut first, &mut second] {
+        drop(stream.read(&mut [0]).await.map(|bytes| assert_eq!(bytes, 0)));
+    }
+}
+
+#[tokio::test]
+async fn client_that_closed_its_sending_half_gets_its_answer() {
+    let gate = Arc::new(Gate::default());
+    let served = Served::start(Arc::clone(&gate), |builder| builder).await;
+    let mut stream = served.connect().await;
+    stream
+        .write_all(b"GET /_groupcache/group/Tom HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .expect("sent");
+    stream.shutdown().await.expect("closed");
+    gate.asked.notified().await;
+    // By the time another exchange is over, the server has been told of the end.
+    ask(&mut served.connect().await, "/elsewhere").await;
+    gate.open.notify_one();
+    let (head, body) = timeout(SOON, read_response(&mut stream)).await.expect("in time");
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    assert_eq!(body, b"\x0a\x03Tom");
+    assert_eq!(timeout(SOON, stream.read(&mut [0])).await.expect("in time").expect("an end"), 0);
+}
+
+#[tokio::test]
+async fn handler_has_no_more_time_than_its_peer() {
+    let configure = |builder: HttpPoolBuilder| builder.max_time_left(Duration::from_millis(20));
+    let served = Served::start(Echo::default(), configure).await;
+    let mut stream = served.connect().await;
+    for header in ["", "carrotcache-time-left: 5\r\n", "carrotcache-time-left: 9999999\r\n"] {
+        let request = format!("GET /_groupcache/never/Tom HTTP/1.1\r\nhost: x\r\n{header}\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let (head, _) = timeout(SOON, read_response(&mut stream)).await.expect("in time");
+        assert!(head.starts_with("http/1.1 504 "), "{head}");
+        assert!(head.contains("carrotcache-outcome: timed-out\r\n"), "{head}");
+    }
 }
 
 #[tokio::test]
@@ -102,16 +124,18 @@ async fn panic_of_the_handler_ends_one_connection_and_nothing_else() {
 
 #[tokio::test]
 async fn slow_handler_is_not_cut_off_with_slow_heads() {
-    let header_read_timeout = Duration::from_millis(20);
-    let configure = |builder: HttpPoolBuilder| builder.header_read_timeout(header_read_timeout);
+    let short = Duration::from_millis(20);
+    let configure = |builder: HttpPoolBuilder| {
+        builder.head_timeout(short).idle_connection_timeout(short).write_timeout(short)
+    };
     let served = Served::start(Echo::default(), configure).await;
-    let time_left = Some(10 * header_read_timeout);
+    let time_left = Some(10 * short);
     let error = served.client().get("never", "key", time_left).await.expect_err("no value");
     assert_eq!(error.kind, PeerErrorKind::TimedOut, "{error:?}");
 }
 
 #[tokio::test]
-async fn request_that_nobody_waits_for_is_dropped() {
+async fn request_is_dropped_when_its_peer_has_no_time_left() {
     struct Dropped(Arc<Notify>);
     impl Drop for Dropped {
         fn drop(&mut self) {
@@ -135,8 +159,11 @@ async fn request_that_nobody_waits_for_is_dropped() {
     let handler = Arc::new(Never { asked: Notify::new(), dropped: Arc::default() });
     let served = Served::start(Arc::clone(&handler), |builder| builder).await;
     let client = served.client();
+    let time_left = Some(Duration::from_millis(200));
+    // The caller leaves, and the connection with it. The server cannot tell that from a peer that
+    // has only closed its sending half, and so it waits until nobody can wait any more.
     tokio::select! {
-        _ = client.get("group", "key", None) => unreachable!("the handler never answers"),
+        _ = client.get("group", "key", time_left) => {}
         () = handler.asked.notified() => {}
     }
     timeout(SOON, handler.dropped.notified()).await.expect("the handler's future is dropped");

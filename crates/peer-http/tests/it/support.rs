@@ -1,9 +1,11 @@
 //! What the tests share: a handler that answers from its table, nodes, and raw sockets.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use carrotcache_byteview::ByteView;
 use carrotcache_peer_http::peer::{
     Answer, Handler, Owner, Peer, PeerError, PeerErrorKind, Reply, Request, ask as ask_peer,
@@ -11,8 +13,9 @@ use carrotcache_peer_http::peer::{
 use carrotcache_peer_http::{HttpPool, HttpPoolBuilder, ServeError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// Long enough for whatever should happen on a busy machine, short enough to fail in a test.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -78,6 +81,79 @@ impl Client {
     }
 }
 
+/// Answers when it is told to.
+#[derive(Default)]
+pub(crate) struct Gate {
+    pub(crate) asked: Notify,
+    pub(crate) open: Arc<Notify>,
+}
+
+impl Handler for Gate {
+    fn answer(&self, request: Request) -> Reply {
+        self.asked.notify_one();
+        let open = Arc::clone(&self.open);
+        Reply::pending(async move {
+            open.notified().await;
+            Ok(Answer::new(request.key.to_string()))
+        })
+    }
+}
+
+/// Answers with values that are counted until they are dropped. The key says how long they are.
+#[derive(Clone, Default)]
+pub(crate) struct Counted {
+    bytes: Arc<AtomicUsize>,
+}
+
+/// A value of a [`Counted`].
+struct Value {
+    content: Vec<u8>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    /// Returns how many bytes of values there are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::SeqCst)
+    }
+
+    /// Ends when all values are dropped.
+    pub(crate) async fn all_dropped(&self) {
+        let dropped = async {
+            while self.bytes() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(SOON, dropped).await.expect("all values are dropped");
+    }
+}
+
+impl Handler for Counted {
+    fn answer(&self, request: Request) -> Reply {
+        let len = request.key.parse().expect("a length");
+        self.bytes.fetch_add(len, Ordering::SeqCst);
+        let value = Value { content: vec![7; len], bytes: Arc::clone(&self.bytes) };
+        let answer = Ok(Answer::new(Bytes::from_owner(value)));
+        // Both ways to answer keep to the bounds.
+        match &*request.group {
+            "later" => Reply::pending(async { answer }),
+            _ => Reply::ready(answer),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Value {
+    fn as_ref(&self) -> &[u8] {
+        &self.content
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        self.bytes.fetch_sub(self.content.len(), Ordering::SeqCst);
+    }
+}
+
 /// A pool that serves on a port of the loopback interface.
 pub(crate) struct Served {
     pub(crate) pool: HttpPool,
@@ -91,7 +167,15 @@ impl Served {
         handler: H,
         configure: impl FnOnce(HttpPoolBuilder) -> HttpPoolBuilder,
     ) -> Self {
-        let (listener, url) = listen().await;
+        Self::start_at(listen().await, handler, configure)
+    }
+
+    /// Serves `handler` on a listener whose URL comes with it.
+    pub(crate) fn start_at<H: Handler>(
+        (listener, url): (TcpListener, String),
+        handler: H,
+        configure: impl FnOnce(HttpPoolBuilder) -> HttpPoolBuilder,
+    ) -> Self {
         let pool = configure(HttpPool::builder(url)).build().expect("a pool");
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
@@ -116,8 +200,13 @@ impl Served {
 
     /// Returns a raw connection to what is served here.
     pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address()).await.expect("a connection")
+    }
+
+    /// Returns the address that is served at.
+    pub(crate) fn address(&self) -> SocketAddr {
         let address = self.pool.base_url().strip_prefix("http://").expect("a URL");
-        TcpStream::connect(address).await.expect("a connection")
+        address.parse().expect("an address")
     }
 
     /// Begins the shutdown, and returns how it ends.
@@ -187,6 +276,14 @@ pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
         }
     }
     String::from_utf8(head).expect("heads are text")
+}
+
+/// Reads until the stream ends, and returns how many bytes came before; fails if it does not end.
+pub(crate) async fn read_to_cut(stream: &mut TcpStream) -> usize {
+    // However it ends: with unread bytes on the other side it is a reset.
+    let mut rest = Vec::new();
+    drop(timeout(SOON, stream.read_to_end(&mut rest)).await.expect("the stream ends"));
+    rest.len()
 }
 
 /// Sends a request for `path`, and returns the head and the body of the response.
