@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) head_timeout: Duration,
     pub(crate) idle_connection_timeout: Duration,
     pub(crate) write_timeout: Duration,
+    pub(crate) max_unsent_bytes: u64,
     pub(crate) drain_timeout: Duration,
     pub(crate) max_accepted: usize,
 }
@@ -64,6 +65,7 @@ impl Config {
             ("max_group_bytes", self.max_group_bytes == 0),
             ("head_timeout", self.head_timeout.is_zero()),
             ("write_timeout", self.write_timeout.is_zero()),
+            ("max_unsent_bytes", self.max_unsent_bytes == 0),
             ("max_accepted", self.max_accepted == 0),
         ];
         if let Some((setting, _)) = bounds.into_iter().find(|(_, is_zero)| *is_zero) {
@@ -116,6 +118,7 @@ impl Default for Config {
             head_timeout: Duration::from_secs(5),
             idle_connection_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
+            max_unsent_bytes: 64 << 20,
             drain_timeout: Duration::from_secs(10),
             max_accepted: 4096,
         }

@@ -95,7 +95,7 @@
 //!
 //! `pool` (who owns a key, and where peers are), `http` (`client`: a get, `connection` and
 //! `connections`: the sockets under it, `connect`, `lookup` and `race`: how they are opened,
-//! `service`: a request, `listener` and `places`: who may
+//! `service`: a request, `unsent`: what may wait to be sent, `listener` and `places`: who may
 //! connect, `stage` and `guarded`: what a connection is at and how long it has for that), `wire`
 //! (`path`, `message`, `outcome`: what is sent), `config` (every bound and its default).
 

@@ -29,9 +29,10 @@ impl HttpPool {
     /// Returns a service that answers peers with what `handler` says, for use in any HTTP server.
     ///
     /// Of the pool's settings it takes those about requests: the base path, the longest key and
-    /// group, and the longest time left. Timeouts and limits of connections are the server's.
+    /// group, the longest time left, and how many bytes of answers may be unsent. Timeouts and
+    /// limits of connections are the server's.
     pub fn service<H: Handler>(&self, handler: H) -> PeerService<H> {
-        PeerService::new(handler, Arc::clone(self.config()))
+        PeerService::new(handler, Arc::clone(self.config()), Arc::clone(self.unsent()))
     }
 
     /// Answers peers that connect to `listener` until `shutdown` ends.

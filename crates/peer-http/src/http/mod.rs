@@ -11,3 +11,4 @@ mod places;
 mod race;
 pub(crate) mod service;
 mod stage;
+pub(crate) mod unsent;

@@ -15,6 +15,7 @@ use hyper::{Method, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Config;
+use crate::http::unsent::Unsent;
 use crate::wire::message::AnswerBody;
 use crate::wire::outcome::{OUTCOME, Outcome, PROTOBUF, TIME_LEFT};
 use crate::wire::path::{self, PathError};
@@ -49,15 +50,16 @@ use crate::wire::path::{self, PathError};
 pub struct PeerService<H> {
     handler: Arc<H>,
     config: Arc<Config>,
+    unsent: Arc<Unsent>,
     /// What the paths of requests begin with here.
     base_path: Arc<str>,
 }
 
 impl<H: Handler> PeerService<H> {
     /// Returns the service for requests below the configured base path.
-    pub(crate) fn new(handler: H, config: Arc<Config>) -> Self {
+    pub(crate) fn new(handler: H, config: Arc<Config>, unsent: Arc<Unsent>) -> Self {
         let base_path = config.base_path.as_str().into();
-        Self { handler: Arc::new(handler), config, base_path }
+        Self { handler: Arc::new(handler), config, unsent, base_path }
     }
 
     /// Returns the service for a server that shows it paths below `base_path`, which is `/` for
@@ -105,12 +107,21 @@ impl<H: Handler> PeerService<H> {
             }
         };
         let deadline = Instant::from_std(request.deadline);
-        match self.handler.answer(request) {
-            Reply::Ready(answer) => PeerResponse::ready(answered(answer), deadline),
+        let answer = self.handler.answer(request);
+        let unsent = Arc::clone(&self.unsent);
+        match answer {
+            Reply::Ready(answer) => {
+                let response = answered(answer);
+                if response.body().pinned_bytes() == 0 {
+                    return PeerResponse::ready(response, deadline);
+                }
+                PeerResponse::pending(with_room(response, unsent, deadline), deadline)
+            }
             Reply::Pending(answer) => {
                 let response = async move {
                     let answer = timeout_at(deadline, answer).await;
-                    answered(answer.unwrap_or(Err(PeerErrorKind::TimedOut.into())))
+                    let answer = answer.unwrap_or(Err(PeerErrorKind::TimedOut.into()));
+                    with_room(answered(answer), unsent, deadline).await
                 };
                 PeerResponse::pending(response, deadline)
             }
@@ -147,6 +158,7 @@ impl<H> Clone for PeerService<H> {
         Self {
             handler: Arc::clone(&self.handler),
             config: Arc::clone(&self.config),
+            unsent: Arc::clone(&self.unsent),
             base_path: Arc::clone(&self.base_path),
         }
     }
@@ -262,6 +274,32 @@ fn answered(answer: Result<Answer, PeerError>) -> Response<AnswerBody> {
 fn tell(error: &PeerError) -> String {
     let causes = error.causes();
     if causes.is_empty() { error.to_string() } else { causes }
+}
+
+/// Returns the response once there is room for it, or a refusal.
+///
+/// It waits for at most half of the time until `deadline`: the rest is for sending, or for the peer
+/// to get the value elsewhere.
+///
+/// # Cancel safety
+///
+/// Dropping it drops the response, and gives its room back.
+async fn with_room(
+    mut response: Response<AnswerBody>,
+    unsent: Arc<Unsent>,
+    deadline: Instant,
+) -> Response<AnswerBody> {
+    let bytes = response.body().pinned_bytes();
+    if bytes == 0 {
+        return response;
+    }
+    let now = Instant::now();
+    let until = now + deadline.saturating_duration_since(now) / 2;
+    match unsent.room(bytes, until).await {
+        Some(room) => response.body_mut().hold(room),
+        None => response = refuse(Outcome::Overloaded, "too many bytes of answers wait here"),
+    }
+    response
 }
 
 /// Returns the response for an outcome other than a value.

@@ -38,6 +38,7 @@ use crate::error::BuildError;
 /// | [`head_timeout`](Self::head_timeout) | 5 s | the connection is closed |
 /// | [`max_time_left`](Self::max_time_left) | 60 s | a handler is given up, the request refused as timed out; an answer half sent is cut |
 /// | [`write_timeout`](Self::write_timeout) | 10 s for each 64 KiB | the connection is cut |
+/// | [`max_unsent_bytes`](Self::max_unsent_bytes) | 64 MiB in all | an answer waits, and is refused as overloaded |
 /// | [`idle_connection_timeout`](Self::idle_connection_timeout) | 30 s | the connection is closed |
 /// | [`max_accepted`](Self::max_accepted) | 4096 connections | the one idle for longest is closed; if none is, the new one waits |
 /// | [`drain_timeout`](Self::drain_timeout) | 10 s | what is still busy is cut |
@@ -168,7 +169,7 @@ impl HttpPoolBuilder {
     /// Sets the longest time that a peer is believed to wait for its answer; 60 s unless set.
     ///
     /// A peer that claims more gets this much, and so does one that claims nothing. It is the time
-    /// for all of an exchange: the handler, and the sending of the answer.
+    /// for all of an exchange: the handler, the wait for room, and the sending of the answer.
     pub fn max_time_left(mut self, time: Duration) -> Self {
         self.config.max_time_left = time;
         self
@@ -200,6 +201,18 @@ impl HttpPoolBuilder {
     /// operating system counts as taken.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.config.write_timeout = timeout;
+        self
+    }
+
+    /// Sets how many bytes of answers may wait to be sent, over all connections of the pool's
+    /// services; 64 MiB unless set.
+    ///
+    /// An answer that exceeds it waits until others are sent, for at most half of the time that its
+    /// peer has left, and is then refused as overloaded. As many bytes again may wait so; what
+    /// exceeds those is refused at once. A larger answer than the bound is sent when no other is
+    /// on its way. Values of up to 4 KiB are not counted, because a connection has larger buffers.
+    pub fn max_unsent_bytes(mut self, bytes: u64) -> Self {
+        self.config.max_unsent_bytes = bytes;
         self
     }
 

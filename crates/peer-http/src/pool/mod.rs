@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::error::SetPeersError;
 use crate::http::client::HttpPeer;
 use crate::http::connect::Connector;
+use crate::http::unsent::Unsent;
 use url::{BaseUrl, find_same_node};
 
 /// This node's view of all nodes: who owns a key, and how to ask them.
@@ -49,6 +50,8 @@ struct Shared {
     config: Arc<Config>,
     /// Opens the sockets to all peers.
     connector: Arc<Connector>,
+    /// The room for what the services of this node have to send.
+    unsent: Arc<Unsent>,
     /// Replaced as a whole. Readers hold the lock for as long as it takes to look a key up.
     members: RwLock<Members>,
     /// Held while a new set is made, so that of two calls the later one has the last word.
@@ -67,7 +70,9 @@ impl HttpPool {
     pub(crate) fn new(own: BaseUrl, config: Config, ring: Ring) -> Self {
         let members = RwLock::new(Members { ring, owners: Vec::new() });
         let (config, connector) = (Arc::new(config), Arc::new(Connector::new()));
-        let shared = Shared { own, config, connector, members, changing: Mutex::new(()) };
+        let unsent = Arc::new(Unsent::new(config.max_unsent_bytes));
+        let changing = Mutex::default();
+        let shared = Shared { own, config, connector, unsent, members, changing };
         Self { shared: Arc::new(shared) }
     }
 
@@ -166,6 +171,11 @@ impl HttpPool {
     /// Returns the settings.
     pub(crate) fn config(&self) -> &Arc<Config> {
         &self.shared.config
+    }
+
+    /// Returns the room for answers that are not sent yet.
+    pub(crate) fn unsent(&self) -> &Arc<Unsent> {
+        &self.shared.unsent
     }
 
     /// Returns who is at `url`: this node, a peer that is known already, or a new one.

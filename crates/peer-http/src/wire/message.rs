@@ -10,6 +10,7 @@ use carrotcache_peer::Answer;
 use hyper::body::{Body, Frame, SizeHint};
 use prost::Message as _;
 
+use crate::http::unsent::Room;
 use crate::wire::generated::GetResponse;
 use crate::wire::outcome::one_line;
 
@@ -67,6 +68,17 @@ impl AnswerBody {
         let mut tail = Vec::new();
         put_minute_qps(&mut tail, minute_qps);
         Self { parts: [head.into(), value.into_bytes(), tail.into()] }
+    }
+
+    /// Returns how many bytes the body keeps in memory that are not its own: those of a value that
+    /// is too large to be copied.
+    pub(crate) fn pinned_bytes(&self) -> usize {
+        self.parts[1].len()
+    }
+
+    /// Keeps `room` until the value is sent or dropped.
+    pub(crate) fn hold(&mut self, room: Room) {
+        self.parts[1] = room.around(std::mem::take(&mut self.parts[1]));
     }
 
     /// Returns a body that says `line`, and nothing else.

@@ -10,4 +10,5 @@ mod pool;
 mod requests;
 mod serving;
 mod support;
+mod unsent;
 mod urls;
