@@ -18,7 +18,7 @@ use crate::http::stage::Stage;
 /// answer, or has no time left to wait for the rest. The end is an error of the kind `TimedOut`,
 /// after which hyper closes the connection.
 ///
-/// While all goes well the clocks cost nothing: they are looked at when the socket is not ready.
+/// The clocks are looked at when the socket is not ready: an answer that it takes at once costs none.
 pub(crate) struct Guarded {
     stream: TcpStream,
     stage: Arc<Stage>,

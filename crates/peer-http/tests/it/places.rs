@@ -129,6 +129,24 @@ async fn burst_of_new_connections_is_served_one_after_another() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn far_more_peers_than_places_all_get_their_values() {
+    let served = Served::start(Echo::default(), |builder| patient(builder).max_accepted(4)).await;
+    let peers = (0..16).map(|_| {
+        let client = served.client();
+        tokio::spawn(async move {
+            // Each keeps its connection for the next get, and most often loses it before.
+            for key in 0..50 {
+                let key = key.to_string();
+                assert_eq!(client.value("scores", &key).await, key.as_str());
+            }
+        })
+    });
+    for peer in peers.collect::<Vec<_>>() {
+        timeout(2 * SOON, peer).await.expect("in time").expect("all values");
+    }
+}
+
 /// Asks for a value, and fails if it does not come.
 async fn ask_soon(stream: &mut TcpStream) {
     let asked = timeout(SOON, ask(stream, "/_groupcache/scores/Tom"));
