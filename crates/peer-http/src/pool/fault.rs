@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// What is wrong with a text that should be a peer's base URL; in [`UrlError`].
+/// What is wrong with a text that should be a peer's base URL; in [`UrlError`](crate::UrlError).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum UrlFault {
