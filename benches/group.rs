@@ -121,19 +121,21 @@ fn miss(criterion: &mut Criterion) {
                 });
             });
         }
-        let moka = moka::future::Cache::<String, ByteView>::new(400_000);
-        scenario.bench_function(BenchmarkId::new("moka", 64 << 20), |bencher| {
-            bencher.iter_custom(|rounds| {
-                let moka = moka.clone();
-                let get = move || {
+        // As many entries as fit into our 64 MiB, and none.
+        for (max_bytes, entries) in [(64_u64 << 20, 250_000), (0, 0)] {
+            let moka = moka::future::Cache::<String, ByteView>::new(entries);
+            scenario.bench_function(BenchmarkId::new("moka", max_bytes), |bencher| {
+                bencher.iter_custom(|rounds| {
                     let moka = moka.clone();
-                    async move {
-                        drop(black_box(moka.get_with(fresh_key(), async { VALUE.into() }).await));
-                    }
-                };
-                caller.time(&runtime, rounds, get)
+                    let get = move || {
+                        let moka = moka.clone();
+                        let value = async { VALUE.into() };
+                        async move { drop(black_box(moka.get_with(fresh_key(), value).await)) }
+                    };
+                    caller.time(&runtime, rounds, get)
+                });
             });
-        });
+        }
         scenario.finish();
     }
 }
