@@ -13,8 +13,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::Config;
 use crate::http::connect::Connector;
-use crate::http::connection::{Connection, ExchangeError, Reply};
+use crate::http::connection::Connection;
 use crate::http::connections::Connections;
+use crate::http::reply::{ExchangeError, Reply};
 use crate::pool::url::BaseUrl;
 use crate::wire::outcome::{TIME_LEFT, kind_of_status};
 use crate::wire::path;

@@ -6,18 +6,15 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
-use carrotcache_peer::Answer;
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Body, Incoming};
+use http_body_util::Empty;
+use hyper::Request;
 use hyper::client::conn::http1::{Builder, Connection as Driver, SendRequest};
-use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::http::connect::Connector;
+use crate::http::reply::{self, ExchangeError, Reply};
 use crate::pool::url::BaseUrl;
-use crate::wire::message;
-use crate::wire::outcome::{OUTCOME, Outcome, one_line};
 
 /// A connection to a peer that carries one request at a time.
 ///
@@ -31,40 +28,8 @@ pub(crate) struct Connection {
     driver: Option<Driver<TokioIo<TcpStream>, Empty<Bytes>>>,
 }
 
-/// What came back for a request.
-pub(crate) struct Reply {
-    pub(crate) status: StatusCode,
-    /// What our own nodes say beside the status.
-    pub(crate) outcome: Option<Outcome>,
-    pub(crate) body: ReplyBody,
-}
-
-/// The body of a reply.
-pub(crate) struct ReplyBody {
-    bytes: Bytes,
-    /// Whether `bytes` are a slice of the connection's buffer, which may be far larger.
-    is_borrowed: bool,
-}
-
-/// Why no reply came.
-pub(crate) enum ExchangeError {
-    /// The connection was closed before the head of the reply was complete.
-    Unanswered(hyper::Error),
-    /// The connection was closed before the body of the reply was complete.
-    Truncated(hyper::Error),
-    /// The reply is no HTTP.
-    Malformed(hyper::Error),
-    /// The body is larger than it may be.
-    TooLarge,
-}
-
 /// The largest head of a reply that is accepted. Those of peers have about 150 bytes.
 const MAX_REPLY_HEAD_BYTES: usize = 16 << 10;
-/// How much is read of a reply that is not a value.
-const MAX_TEXT_BYTES: usize = 4 << 10;
-/// How much memory is set aside on the word of a `content-length` alone.
-const MAX_TRUSTED_BYTES: u64 = 1 << 20;
-
 impl Connection {
     /// Opens a connection to the peer at `url`.
     ///
@@ -101,7 +66,7 @@ impl Connection {
         let response = sender.try_send_request(request);
         let mut reply = pin!(async {
             match response.await {
-                Ok(response) => read(response, max_bytes).await,
+                Ok(response) => reply::read(response, max_bytes).await,
                 Err(error) => Err(match error.into_error() {
                     error if error.is_parse() => ExchangeError::Malformed(error),
                     error => ExchangeError::Unanswered(error),
@@ -122,103 +87,5 @@ impl Connection {
     /// Returns whether the last exchange is over on both sides and another may follow.
     pub(crate) fn is_reusable(&self) -> bool {
         self.driver.is_some() && self.sender.is_ready()
-    }
-}
-
-/// Reads a response to its end, or as far as it is of interest.
-///
-/// # Cancel safety
-///
-/// What was read is lost, and the connection is not reusable.
-async fn read(response: Response<Incoming>, max_bytes: u64) -> Result<Reply, ExchangeError> {
-    let (head, body) = response.into_parts();
-    let outcome = head.headers.get(OUTCOME).and_then(Outcome::from_header);
-    let body = if head.status == StatusCode::OK {
-        read_value(body, max_bytes).await?
-    } else {
-        read_text(body).await
-    };
-    Ok(Reply { status: head.status, outcome, body })
-}
-
-/// Reads the body of a value, of at most `max_bytes`.
-///
-/// A body that came in one piece is passed on as it is. One in many is put together in a buffer of
-/// its own, which grows with what has really come.
-///
-/// # Cancel safety
-///
-/// What was read is lost, and the connection is not reusable.
-async fn read_value(mut body: Incoming, max_bytes: u64) -> Result<ReplyBody, ExchangeError> {
-    let announced = body.size_hint().lower();
-    if announced > max_bytes {
-        return Err(ExchangeError::TooLarge);
-    }
-    let mut all = Vec::new();
-    while let Some(frame) = body.frame().await {
-        // Trailers mean nothing here.
-        let Ok(data) = frame.map_err(ExchangeError::Truncated)?.into_data() else { continue };
-        if data.len() as u64 == announced {
-            return Ok(ReplyBody { bytes: data, is_borrowed: true });
-        }
-        if (all.len() + data.len()) as u64 > max_bytes {
-            return Err(ExchangeError::TooLarge);
-        }
-        if all.is_empty() {
-            all.reserve_exact(announced.min(MAX_TRUSTED_BYTES) as usize);
-        }
-        all.extend_from_slice(&data);
-    }
-    Ok(ReplyBody { bytes: all.into_boxed_slice().into(), is_borrowed: false })
-}
-
-/// Reads the beginning of a text, as far as it comes: the status has said all that matters.
-///
-/// # Cancel safety
-///
-/// What was read is lost, and the connection is not reusable.
-async fn read_text(mut body: Incoming) -> ReplyBody {
-    let mut text = Vec::new();
-    while text.len() < MAX_TEXT_BYTES
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        if let Ok(data) = frame.into_data() {
-            text.extend_from_slice(&data[..data.len().min(MAX_TEXT_BYTES - text.len())]);
-        }
-    }
-    ReplyBody { bytes: text.into(), is_borrowed: false }
-}
-
-impl ReplyBody {
-    /// Returns the answer that the body is, free of the buffer that it was read into.
-    pub(crate) fn into_answer(self) -> Result<Answer, prost::DecodeError> {
-        let mut answer = message::decode(self.bytes)?;
-        if self.is_borrowed {
-            answer.entry = answer.entry.compact();
-        }
-        Ok(answer)
-    }
-
-    /// Returns the text that the body is, as one short line.
-    pub(crate) fn line(&self) -> String {
-        one_line(&String::from_utf8_lossy(&self.bytes))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn small_value_does_not_keep_the_buffer_it_was_read_into() {
-        let mut buffer = vec![0; 64 << 10];
-        buffer[..5].copy_from_slice(b"\x0a\x03Tom");
-        let buffer = Bytes::from(buffer);
-        let body = ReplyBody { bytes: buffer.slice(..5), is_borrowed: true };
-        let answer = body.into_answer().expect("a message");
-        let value = answer.entry.into_value().expect("a value");
-        assert_eq!(value, "Tom");
-        assert!(!buffer.as_ptr_range().contains(&value.as_ptr()));
-        assert!(buffer.is_unique());
     }
 }

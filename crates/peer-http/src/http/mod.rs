@@ -9,6 +9,7 @@ mod listener;
 mod lookup;
 mod places;
 mod race;
+mod reply;
 pub(crate) mod service;
 mod stage;
 pub(crate) mod unsent;
