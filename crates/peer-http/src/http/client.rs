@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use carrotcache_peer::{Answer, BoxError, Completion, Peer, PeerError, PeerErrorKind, Request};
 use http_body_util::Empty;
+use hyper::Uri;
 use hyper::header::{HOST, HeaderValue};
-use hyper::{StatusCode, Uri};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
@@ -17,7 +17,7 @@ use crate::http::connection::Connection;
 use crate::http::connections::Connections;
 use crate::http::reply::{ExchangeError, Reply};
 use crate::pool::url::BaseUrl;
-use crate::wire::outcome::{TIME_LEFT, kind_of_status};
+use crate::wire::outcome::TIME_LEFT;
 use crate::wire::path;
 
 /// A peer, and the connections to it.
@@ -159,22 +159,16 @@ impl HttpPeer {
     }
 }
 
-/// Returns what a reply says: a value, or by header or status why there is none.
+/// Returns the answer that a reply is, or why it is none.
 fn read(reply: Reply) -> Result<Answer, PeerError> {
-    let Reply { status, outcome, body } = reply;
-    if status == StatusCode::OK {
-        return body.into_answer().map_err(|error| failed(PeerErrorKind::Malformed, error));
+    match reply {
+        Reply::Value(body) => {
+            body.into_answer().map_err(|error| failed(PeerErrorKind::Malformed, error))
+        }
+        Reply::Absent => Ok(Answer::absent()),
+        Reply::Refused(kind, told) => Err(failed(kind, told)),
+        Reply::Foreign(why) => Err(failed(PeerErrorKind::Foreign, why)),
     }
-    let kind = match outcome {
-        Some(outcome) => match outcome.kind() {
-            None => return Ok(Answer::absent()),
-            Some(kind) => kind,
-        },
-        None => kind_of_status(status),
-    };
-    let told = body.line();
-    let source = if told.is_empty() { format!("status {status}") } else { told };
-    Err(PeerError::new(kind).with_source(source))
 }
 
 /// Returns an error of this kind and cause.

@@ -1,20 +1,25 @@
 //! What a peer replies, read to its end.
 
 use bytes::Bytes;
-use carrotcache_peer::Answer;
+use carrotcache_peer::{Answer, PeerErrorKind};
 use http_body_util::BodyExt;
+use hyper::Response;
 use hyper::body::{Body, Incoming};
-use hyper::{Response, StatusCode};
 
+use crate::wire::head::{self, Said};
 use crate::wire::message;
-use crate::wire::outcome::{OUTCOME, Outcome, one_line};
+use crate::wire::outcome::one_line;
 
 /// What came back for a request.
-pub(crate) struct Reply {
-    pub(crate) status: StatusCode,
-    /// What our own nodes say beside the status.
-    pub(crate) outcome: Option<Outcome>,
-    pub(crate) body: ReplyBody,
+pub(crate) enum Reply {
+    /// The body of a value.
+    Value(ReplyBody),
+    /// There is no such key.
+    Absent,
+    /// Why there is no value, and what the peer tells of it.
+    Refused(PeerErrorKind, String),
+    /// It does not come from a node, and why.
+    Foreign(String),
 }
 
 /// The body of a reply.
@@ -51,13 +56,20 @@ pub(crate) async fn read(
     max_bytes: u64,
 ) -> Result<Reply, ExchangeError> {
     let (head, body) = response.into_parts();
-    let outcome = head.headers.get(OUTCOME).and_then(Outcome::from_header);
-    let body = if head.status == StatusCode::OK {
-        read_value(body, max_bytes).await?
-    } else {
-        read_text(body).await
-    };
-    Ok(Reply { status: head.status, outcome, body })
+    Ok(match head::read(head.status, &head.headers) {
+        Said::Value => Reply::Value(read_value(body, max_bytes).await?),
+        Said::Foreign(why) => Reply::Foreign(why),
+        // The text is read all the same, so that the connection can be used again.
+        Said::Absent => {
+            read_text(body).await;
+            Reply::Absent
+        }
+        Said::Refused(kind) => {
+            let text = read_text(body).await;
+            let told = if text.is_empty() { format!("status {}", head.status) } else { text };
+            Reply::Refused(kind, told)
+        }
+    })
 }
 
 /// Reads the body of a value, of at most `max_bytes`.
@@ -91,12 +103,12 @@ async fn read_value(mut body: Incoming, max_bytes: u64) -> Result<ReplyBody, Exc
     Ok(ReplyBody { bytes: all.into_boxed_slice().into(), is_borrowed: false })
 }
 
-/// Reads the beginning of a text, as far as it comes: the status has said all that matters.
+/// Reads the beginning of a text, as one short line. The head has said all that matters.
 ///
 /// # Cancel safety
 ///
 /// What was read is lost, and the connection is not reusable.
-async fn read_text(mut body: Incoming) -> ReplyBody {
+async fn read_text(mut body: Incoming) -> String {
     let mut text = Vec::new();
     while text.len() < MAX_TEXT_BYTES
         && let Some(Ok(frame)) = body.frame().await
@@ -105,7 +117,7 @@ async fn read_text(mut body: Incoming) -> ReplyBody {
             text.extend_from_slice(&data[..data.len().min(MAX_TEXT_BYTES - text.len())]);
         }
     }
-    ReplyBody { bytes: text.into(), is_borrowed: false }
+    one_line(&String::from_utf8_lossy(&text))
 }
 
 impl ReplyBody {
@@ -116,11 +128,6 @@ impl ReplyBody {
             answer.entry = answer.entry.compact();
         }
         Ok(answer)
-    }
-
-    /// Returns the text that the body is, as one short line.
-    pub(crate) fn line(&self) -> String {
-        one_line(&String::from_utf8_lossy(&self.bytes))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What travels between nodes, from the first byte to the last.
 
 mod generated;
+pub(crate) mod head;
 pub(crate) mod message;
 pub(crate) mod outcome;
 pub mod path;

@@ -1,59 +1,14 @@
 //! Our client against servers that do not answer as they should.
 
 use std::error::Error;
-use std::time::Duration;
 
 use carrotcache_peer_http::peer::{PeerError, PeerErrorKind};
-use tokio::io::AsyncWriteExt;
 
-use crate::support::{client, client_with, listen, read_head, replies};
-
-#[tokio::test]
-async fn answer_cut_in_its_body_is_truncated() {
-    let error = error_for(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n\x0a\x08half").await;
-    assert_eq!(error.kind, PeerErrorKind::Truncated, "{error:?}");
-    let error =
-        error_for(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n\x0a\x08ha").await;
-    assert_eq!(error.kind, PeerErrorKind::Truncated, "{error:?}");
-}
-
-#[tokio::test]
-async fn answer_cut_in_its_head_or_missing_is_truncated() {
-    for reply in ["HTTP/1.1 200 OK\r\ncontent-le", ""] {
-        let error = error_for(reply.as_bytes()).await;
-        assert_eq!(error.kind, PeerErrorKind::Truncated, "{error:?}");
-        assert!(error.source().is_some());
-    }
-}
-
-#[tokio::test]
-async fn message_cut_short_is_malformed() {
-    let error = error_for(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n\x0a\x08abc").await;
-    assert_eq!(error.kind, PeerErrorKind::Malformed, "{error:?}");
-}
-
-#[tokio::test]
-async fn answer_that_is_no_protobuf_is_malformed() {
-    let error = error_for(b"HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n<html>no</html>").await;
-    assert_eq!(error.kind, PeerErrorKind::Malformed, "{error:?}");
-}
-
-#[tokio::test]
-async fn answer_that_is_no_http_is_malformed() {
-    let error = error_for(b"SSH-2.0-OpenSSH_9.6\r\n\r\n").await;
-    assert_eq!(error.kind, PeerErrorKind::Malformed, "{error:?}");
-}
-
-#[tokio::test]
-async fn head_without_end_is_malformed() {
-    let endless = format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(100_000));
-    let error = error_for(endless.as_bytes()).await;
-    assert_eq!(error.kind, PeerErrorKind::Malformed, "{error:?}");
-}
+use crate::support::{client, client_with, listen, replies, reply, value_head, value_reply};
 
 #[tokio::test]
 async fn announced_answer_over_the_bound_is_not_read() {
-    let url = replies("HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n").await;
+    let url = replies(reply(&value_head("content-length: 99999999999"), "")).await;
     let error = client(&url).error("group", "key").await;
     assert_eq!(error.kind, PeerErrorKind::TooLarge);
     assert_eq!(error.causes(), "answers of up to 67108864 bytes are accepted");
@@ -62,7 +17,7 @@ async fn announced_answer_over_the_bound_is_not_read() {
 #[tokio::test]
 async fn answer_in_chunks_is_counted() {
     let chunks = "10\r\n0123456789abcdef\r\n".repeat(5);
-    let reply = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
+    let reply = reply(&value_head("transfer-encoding: chunked"), chunks + "0\r\n\r\n");
     let client = client_with(&replies(reply).await, |builder| builder.max_answer_bytes(64));
     let error = client.get("group", "key", None).await.expect_err("too large");
     assert_eq!(error.kind, PeerErrorKind::TooLarge);
@@ -72,15 +27,22 @@ async fn answer_in_chunks_is_counted() {
 #[tokio::test]
 async fn answer_in_chunks_is_put_together() {
     let chunks = b"2\r\n\x0a\x06\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n";
-    let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-    let url = replies([&head[..], chunks].concat()).await;
+    let url = replies(reply(&value_head("transfer-encoding: chunked"), chunks)).await;
     assert_eq!(client(&url).value("group", "key").await, "abcdef");
 }
 
 #[tokio::test]
 async fn field_of_a_later_version_is_passed_over() {
-    let url = replies(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n\x0a\x03abc\x18\x01").await;
+    let url = replies(value_reply(b"\x0a\x03abc\x18\x01")).await;
     assert_eq!(client(&url).value("group", "key").await, "abc");
+}
+
+#[tokio::test]
+async fn answer_of_another_type_is_none_and_named() {
+    let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: 7";
+    let error = error_for(&reply(page, b"\x0a\x05hello")).await;
+    assert_eq!(error.kind, PeerErrorKind::Foreign);
+    assert_eq!(error.causes(), "a body of type text/html; charset=utf-8");
 }
 
 #[tokio::test]
@@ -137,29 +99,6 @@ async fn verdict_with_an_endless_text_is_still_a_verdict() {
 }
 
 #[tokio::test]
-async fn answer_that_comes_too_slowly_times_out() {
-    let (listener, url) = listen().await;
-    tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.expect("a connection");
-        read_head(&mut stream).await;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n").await.expect("sent");
-        // One byte at a time, each of which shows that the peer lives.
-        while stream.write_all(b"x").await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    });
-    assert_times_out(&url).await;
-}
-
-#[tokio::test]
-async fn answer_that_never_comes_times_out() {
-    let (listener, url) = listen().await;
-    // The operating system takes the connection; nobody ever looks at it.
-    assert_times_out(&url).await;
-    drop(listener);
-}
-
-#[tokio::test]
 async fn peer_that_is_not_there_cannot_be_connected_to() {
     let (listener, url) = listen().await;
     drop(listener);
@@ -180,10 +119,4 @@ async fn key_that_no_path_can_hold_is_not_sent() {
 async fn error_for(reply: &[u8]) -> PeerError {
     let url = replies(reply).await;
     client(&url).error("group", "key").await
-}
-
-async fn assert_times_out(url: &str) {
-    let time_left = Some(Duration::from_millis(50));
-    let error = client(url).get("group", "key", time_left).await.expect_err("no answer");
-    assert_eq!(error.kind, PeerErrorKind::TimedOut);
 }

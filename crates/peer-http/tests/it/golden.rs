@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use carrotcache_peer_http::path::{self, PathError};
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Served, ask, client, listen, read_head, replies};
+use crate::support::{Served, ask, client, listen, read_head, replies, value_reply};
 
 /// A line of the recording.
 struct Line {
@@ -56,7 +56,7 @@ async fn paths_arrive_in_a_request_as_they_were_written() {
         loop {
             let head = read_head(&mut stream).await;
             heard.lock().expect("no panic").push(head.split(' ').nth(1).map(str::to_owned));
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.expect("sent");
+            stream.write_all(&value_reply("")).await.expect("sent");
         }
     });
     let client = client(&url);
@@ -88,8 +88,7 @@ async fn requests_of_go_are_answered_with_the_same_bytes() {
 #[tokio::test]
 async fn answers_of_go_are_read_as_meant() {
     for line in lines() {
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", line.body.len());
-        let url = replies([head.as_bytes(), &line.body].concat()).await;
+        let url = replies(value_reply(&line.body)).await;
         assert_eq!(client(&url).value("scores", "Tom").await, line.key);
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::support::{Client, SOON, Served, client_with, listen, read_head};
+use crate::support::{Client, SOON, Served, client_with, listen, read_head, value_reply};
 
 const OWN: &str = "http://10.0.0.1:8001";
 const OTHER: &str = "http://10.0.0.2:8001";
@@ -156,7 +156,7 @@ async fn gets_over_the_bound_wait_and_dropped_ones_give_their_place_back() {
     }
     let last = get(&client);
     let mut stream = timeout(SOON, heard.recv()).await.expect("a place is free").expect("a stream");
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.expect("sent");
+    stream.write_all(&value_reply("")).await.expect("sent");
     assert_eq!(last.await.expect("no panic").expect("a value"), Answer::new(""));
 }
 
@@ -223,8 +223,7 @@ async fn connection_that_ends_under_a_request_is_replaced_once() {
             count.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(async move {
                 read_head(&mut stream).await;
-                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-                stream.write_all(answer).await.expect("sent");
+                stream.write_all(&value_reply("")).await.expect("sent");
                 read_head(&mut stream).await;
             });
         }
@@ -253,8 +252,7 @@ async fn counting_peer() -> (String, Arc<AtomicUsize>) {
             count.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(async move {
                 while !read_head(&mut stream).await.is_empty() {
-                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-                    stream.write_all(answer).await.expect("sent");
+                    stream.write_all(&value_reply("")).await.expect("sent");
                 }
             });
         }

@@ -249,6 +249,22 @@ pub(crate) fn remote(pool: &HttpPool) -> Client {
     remote.next().expect("some key is owned elsewhere")
 }
 
+/// Returns a reply with this message as a node sends it, Go's too.
+pub(crate) fn value_reply(message: impl AsRef<[u8]>) -> Vec<u8> {
+    let length = message.as_ref().len();
+    reply(&value_head(&format!("content-length: {length}")), message)
+}
+
+/// Returns the head of a value without its end, and this line below it.
+pub(crate) fn value_head(line: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\n{line}")
+}
+
+/// Returns a reply of this head, whose end is added, and this body.
+pub(crate) fn reply(head: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    [head.as_bytes(), b"\r\n\r\n", body.as_ref()].concat()
+}
+
 /// Returns the base URL of a peer that reads the head of a request and sends `reply` on each
 /// connection, and then closes it.
 pub(crate) async fn replies(reply: impl Into<Vec<u8>>) -> String {
