@@ -23,6 +23,9 @@ pub(crate) struct Config {
     pub(crate) max_connections: usize,
     pub(crate) max_idle_connections: usize,
     pub(crate) max_answer_bytes: u64,
+    /// Four of the largest answers unless set.
+    pub(crate) max_bytes_under_way: Option<u64>,
+    pub(crate) max_wait_percent: u8,
     // The server.
     pub(crate) max_time_left: Duration,
     pub(crate) head_timeout: Duration,
@@ -71,12 +74,22 @@ impl Config {
         if let Some((setting, _)) = bounds.into_iter().find(|(_, is_zero)| *is_zero) {
             return Err(BuildError::Zero { setting });
         }
+        let (max_bytes_under_way, max_answer_bytes) =
+            (self.max_bytes_under_way(), self.max_answer_bytes);
+        if max_bytes_under_way < max_answer_bytes {
+            return Err(BuildError::NoRoomForAnswer { max_bytes_under_way, max_answer_bytes });
+        }
         let Self { max_group_bytes, max_key_bytes, .. } = *self;
         let path_bytes = self.base_path.len().saturating_add(self.max_names_bytes());
         if path_bytes > MAX_PATH_BYTES {
             return Err(BuildError::NamesTooLong { max_group_bytes, max_key_bytes });
         }
         Ok(())
+    }
+
+    /// Returns how many bytes of answers may be under way at one moment.
+    pub(crate) fn max_bytes_under_way(&self) -> u64 {
+        self.max_bytes_under_way.unwrap_or(self.max_answer_bytes.saturating_mul(4))
     }
 
     /// Returns how many bytes the longest group and key take in a path: a byte may become three, and
@@ -112,6 +125,8 @@ impl Default for Config {
             max_connections: 128,
             max_idle_connections: 128,
             max_answer_bytes: 64 << 20,
+            max_bytes_under_way: None,
+            max_wait_percent: 20,
             max_key_bytes: 1 << 10,
             max_group_bytes: 64,
             max_time_left: Duration::from_secs(60),

@@ -40,6 +40,17 @@ pub enum BuildError {
         /// The longest key, in bytes.
         max_key_bytes: usize,
     },
+    /// The largest answer that is accepted would find no room.
+    #[error(
+        "max_bytes_under_way {max_bytes_under_way} is below max_answer_bytes {max_answer_bytes}, \
+         the largest answer could not be read"
+    )]
+    NoRoomForAnswer {
+        /// The room for all answers that are under way, in bytes.
+        max_bytes_under_way: u64,
+        /// The largest answer, in bytes.
+        max_answer_bytes: u64,
+    },
     /// The ring cannot be built with these settings.
     #[error("the ring cannot be built")]
     Ring(#[from] RingError),

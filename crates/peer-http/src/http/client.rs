@@ -15,7 +15,9 @@ use crate::config::Config;
 use crate::http::connect::Connector;
 use crate::http::connection::Connection;
 use crate::http::connections::Connections;
-use crate::http::reply::{ExchangeError, Reply};
+use crate::http::patience::Patience;
+use crate::http::reply::{ExchangeError, Reader, Reply};
+use crate::http::room::Room;
 use crate::pool::url::BaseUrl;
 use crate::wire::outcome::TIME_LEFT;
 use crate::wire::path;
@@ -33,9 +35,23 @@ struct Shared {
     url: BaseUrl,
     /// The header `host`, made once.
     host: HeaderValue,
-    config: Arc<Config>,
     connections: Connections,
-    connector: Arc<Connector>,
+    client: Arc<Client>,
+}
+
+/// What all peers of a pool share.
+pub(crate) struct Client {
+    config: Arc<Config>,
+    connector: Connector,
+    room: Arc<Room>,
+}
+
+impl Client {
+    /// Returns what asks peers with these settings.
+    pub(crate) fn new(config: Arc<Config>) -> Self {
+        let room = Room::new(config.max_bytes_under_way(), config.max_answer_bytes);
+        Self { config, connector: Connector::new(), room: Arc::new(room) }
+    }
 }
 
 impl Peer for HttpPeer {
@@ -56,10 +72,10 @@ impl Peer for HttpPeer {
 
 impl HttpPeer {
     /// Returns the peer at `url`. Nothing is connected before the first get.
-    pub(crate) fn new(url: BaseUrl, config: Arc<Config>, connector: Arc<Connector>) -> Self {
+    pub(crate) fn new(url: BaseUrl, client: Arc<Client>) -> Self {
         let host = HeaderValue::from_str(url.authority()).expect("an authority is visible ASCII");
-        let connections = Connections::new(&config);
-        Self { shared: Arc::new(Shared { url, host, config, connections, connector }) }
+        let connections = Connections::new(&client.config);
+        Self { shared: Arc::new(Shared { url, host, connections, client }) }
     }
 
     /// Returns the peer's answer to `request`.
@@ -95,20 +111,22 @@ impl HttpPeer {
     ///
     /// Dropping it closes the connection and gives its place back.
     async fn exchange(&self, uri: Uri, deadline: Instant) -> Result<Reply, PeerError> {
-        let Shared { config, connections, connector, url, .. } = &*self.shared;
-        let _slot = connections.slot().await;
+        let Shared { client, connections, url, .. } = &*self.shared;
+        let Client { config, connector, room, .. } = &**client;
+        let patience = Patience::new(deadline, config.max_wait_percent);
+        let reader = Reader { max_bytes: config.max_answer_bytes, room, patience };
+        let slot = connections.slot(patience.until()).await;
+        let _slot = slot.ok_or_else(|| self.no_slot_error())?;
         if let Some(mut connection) = connections.take() {
-            let request = self.request(uri.clone(), deadline);
-            match connection.exchange(request, config.max_answer_bytes).await {
-                // The peer closed it while it was idle, and with it surely those idle for longer.
+            match connection.exchange(self.request(uri.clone(), deadline), &reader).await {
+                // The peer closed it under the request, and with it surely those idle for longer.
                 Err(ExchangeError::Unanswered(_)) => connections.clear(),
                 result => return self.keep(connection, result),
             }
         }
         let connection = Connection::open(connector, url, config.connect_timeout).await;
         let mut connection = connection.map_err(connect_error)?;
-        let request = self.request(uri, deadline);
-        let result = connection.exchange(request, config.max_answer_bytes).await;
+        let result = connection.exchange(self.request(uri, deadline), &reader).await;
         self.keep(connection, result)
     }
 
@@ -127,7 +145,7 @@ impl HttpPeer {
 
     /// Returns where the value is, unless no path is long enough to say so.
     fn uri(&self, group: &str, key: &str) -> Result<Uri, PeerError> {
-        let path = path::encode(&self.shared.config.base_path, group, key);
+        let path = path::encode(&self.shared.client.config.base_path, group, key);
         let uri = Uri::from_maybe_shared(Bytes::from(path));
         uri.map_err(|error| failed(PeerErrorKind::BadRequest, error))
     }
@@ -145,17 +163,39 @@ impl HttpPeer {
 
     /// Returns the error for a request that was sent and not replied to as it should be.
     fn exchange_error(&self, error: ExchangeError) -> PeerError {
+        let config = &self.shared.client.config;
         match error {
             ExchangeError::Unanswered(source) | ExchangeError::Truncated(source) => {
                 failed(PeerErrorKind::Truncated, source)
             }
             ExchangeError::Malformed(source) => failed(PeerErrorKind::Malformed, source),
             ExchangeError::TooLarge => {
-                let max_bytes = self.shared.config.max_answer_bytes;
-                let error = PeerError::new(PeerErrorKind::TooLarge);
-                error.with_source(format!("answers of up to {max_bytes} bytes are accepted"))
+                let max_bytes = config.max_answer_bytes;
+                failed(
+                    PeerErrorKind::TooLarge,
+                    format!("answers of up to {max_bytes} bytes are accepted"),
+                )
+            }
+            ExchangeError::NoRoom => {
+                let max_bytes = config.max_bytes_under_way();
+                failed(
+                    PeerErrorKind::TooLarge,
+                    format!("answers that are under way take all {max_bytes} bytes of their room"),
+                )
             }
         }
+    }
+
+    /// Returns the error for a request that no connection was free for.
+    fn no_slot_error(&self) -> PeerError {
+        let Config { max_connections, max_wait_percent, .. } = *self.shared.client.config;
+        failed(
+            PeerErrorKind::Unreachable,
+            format!(
+                "all {max_connections} connections to it were in use for {max_wait_percent} % of \
+                 the time left"
+            ),
+        )
     }
 }
 

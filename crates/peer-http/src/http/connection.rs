@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +11,11 @@ use http_body_util::Empty;
 use hyper::Request;
 use hyper::client::conn::http1::{Builder, Connection as Driver, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::select;
 
 use crate::http::connect::Connector;
-use crate::http::reply::{self, ExchangeError, Reply};
+use crate::http::meter::{Meter, MeteredStream};
+use crate::http::reply::{ExchangeError, Reader, Reply};
 use crate::pool::url::BaseUrl;
 
 /// A connection to a peer that carries one request at a time.
@@ -25,11 +27,17 @@ pub(crate) struct Connection {
     /// Hands requests to the driver.
     sender: SendRequest<Empty<Bytes>>,
     /// Speaks HTTP over the socket when it is polled; `None` once the connection is closed.
-    driver: Option<Driver<TokioIo<TcpStream>, Empty<Bytes>>>,
+    driver: Option<Driver<TokioIo<MeteredStream>, Empty<Bytes>>>,
+    /// Bounds what the driver reads.
+    meter: Arc<Meter>,
 }
 
-/// The largest head of a reply that is accepted. Those of peers have about 150 bytes.
+/// The largest head of a reply that is accepted, with all that comes before it: heads that say
+/// `100 Continue` and the like. Those of peers have about 150 bytes.
 const MAX_REPLY_HEAD_BYTES: usize = 16 << 10;
+/// The largest buffer that is read into. Larger ones save few system calls, and stay as large.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
+
 impl Connection {
     /// Opens a connection to the peer at `url`.
     ///
@@ -44,15 +52,17 @@ impl Connection {
         let stream = connector.connect(url, connect_timeout).await?;
         // A request is one small segment, which must not wait for the acknowledgement of another.
         stream.set_nodelay(true)?;
+        let meter = Arc::new(Meter::default());
+        let stream = TokioIo::new(MeteredStream::new(stream, Arc::clone(&meter)));
         let mut http = Builder::new();
+        http.max_header_size(MAX_REPLY_HEAD_BYTES).max_buf_size(MAX_BUFFER_BYTES);
         // A request has no body, so that there are no buffers to gather in one write.
-        http.max_header_size(MAX_REPLY_HEAD_BYTES).writev(false);
-        let handshake = http.handshake(TokioIo::new(stream)).await;
-        let (sender, driver) = handshake.map_err(io::Error::other)?;
-        Ok(Self { sender, driver: Some(driver) })
+        http.writev(false);
+        let (sender, driver) = http.handshake(stream).await.map_err(io::Error::other)?;
+        Ok(Self { sender, driver: Some(driver), meter })
     }
 
-    /// Returns the reply to `request`, its whole body read.
+    /// Returns the reply to `request`, as far as `reader` reads it.
     ///
     /// # Cancel safety
     ///
@@ -60,17 +70,20 @@ impl Connection {
     pub(crate) async fn exchange(
         &mut self,
         request: Request<Empty<Bytes>>,
-        max_bytes: u64,
+        reader: &Reader<'_>,
     ) -> Result<Reply, ExchangeError> {
-        let Self { sender, driver } = self;
+        let Self { sender, driver, meter } = self;
+        meter.begin(MAX_REPLY_HEAD_BYTES as u64);
         let response = sender.try_send_request(request);
         let mut reply = pin!(async {
-            match response.await {
-                Ok(response) => reply::read(response, max_bytes).await,
-                Err(error) => Err(match error.into_error() {
-                    error if error.is_parse() => ExchangeError::Malformed(error),
-                    error => ExchangeError::Unanswered(error),
-                }),
+            let response = select! {
+                biased;
+                response = response => response,
+                () = meter.exhausted() => return Err(ExchangeError::endless_head()),
+            };
+            match response {
+                Ok(response) => reader.read(response, meter).await,
+                Err(error) => Err(ExchangeError::of_head(error.into_error())),
             }
         });
         poll_fn(|cx| {

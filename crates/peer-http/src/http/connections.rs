@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::Config;
 use crate::http::connection::Connection;
@@ -46,13 +46,17 @@ impl Connections {
     }
 
     /// Returns the right to use one connection, once there is room for it: first come, first
-    /// served.
+    /// served. `None` if there is none by `until`.
     ///
     /// # Cancel safety
     ///
     /// Dropping it gives up the place in the queue.
-    pub(crate) async fn slot(&self) -> SemaphorePermit<'_> {
-        self.slots.acquire().await.expect("the semaphore is never closed")
+    pub(crate) async fn slot(&self, until: Instant) -> Option<SemaphorePermit<'_>> {
+        if let Ok(slot) = self.slots.try_acquire() {
+            return Some(slot);
+        }
+        let slot = timeout_at(until, self.slots.acquire()).await.ok()?;
+        Some(slot.expect("the semaphore is never closed"))
     }
 
     /// Returns the connection that was used last, if it is not too old.

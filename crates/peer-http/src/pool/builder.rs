@@ -123,9 +123,12 @@ impl HttpPoolBuilder {
     }
 
     /// Sets the largest number of connections to one peer, and so of gets from it that are under
-    /// way at one moment; 128 unless set. Further gets wait, within their time.
+    /// way at one moment; 128 unless set.
     ///
-    /// It bounds what a slow peer can hold here in sockets and memory.
+    /// It bounds what a slow peer can hold here in sockets and memory. Further gets wait for a
+    /// [share](Self::max_wait_percent) of their time, and then end in an error of kind
+    /// [`Unreachable`](carrotcache_peer::PeerErrorKind::Unreachable), so that the value is loaded
+    /// where it was asked for.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.config.max_connections = connections;
         self
@@ -147,6 +150,32 @@ impl HttpPoolBuilder {
     /// [`TooLarge`](carrotcache_peer::PeerErrorKind::TooLarge).
     pub fn max_answer_bytes(mut self, bytes: u64) -> Self {
         self.config.max_answer_bytes = bytes;
+        self
+    }
+
+    /// Sets how much of the answers that are under way may have been read at one moment, over all
+    /// peers; four times [`max_answer_bytes`](Self::max_answer_bytes) unless set, and so 256 MiB. It
+    /// cannot be less than the largest answer.
+    ///
+    /// It is what peers together can make this process hold, by answers that are large, slow, or
+    /// never end: beside 16 KiB that each get may read uncounted, and a buffer of up to 64 KiB for
+    /// each connection. Room is taken as bytes come, not as they are announced. A get whose answer
+    /// finds no room waits for it a [share](Self::max_wait_percent) of its time, and then ends in an
+    /// error of kind [`TooLarge`](carrotcache_peer::PeerErrorKind::TooLarge). The last part of the
+    /// room, as large as the largest answer, is for one answer at a time, so that answers that each
+    /// hold a part never wait for each other.
+    pub fn max_bytes_under_way(mut self, bytes: u64) -> Self {
+        self.config.max_bytes_under_way = Some(bytes);
+        self
+    }
+
+    /// Sets how long a get waits for a free connection, or for room for its answer, in percent of
+    /// the time that it has left; 20 unless set.
+    ///
+    /// With 0 it does not wait, with 100 (and more) until its time is over. In the time that is left
+    /// the value can be loaded elsewhere.
+    pub fn max_wait_percent(mut self, percent: u8) -> Self {
+        self.config.max_wait_percent = percent;
         self
     }
 
@@ -245,8 +274,8 @@ impl HttpPoolBuilder {
     /// # Errors
     ///
     /// A [`BuildError`] if this node's base URL is not `http://host[:port]`, the base path cannot be
-    /// asked for, a bound is zero, the longest names do not fit into a path, or the ring does not
-    /// take its settings.
+    /// asked for, a bound is zero, the largest answer or the longest names have no room, or the ring
+    /// does not take its settings.
     pub fn build(self) -> Result<HttpPool, BuildError> {
         let Self { base_url, mut config } = self;
         let url: BaseUrl = base_url.parse()?;

@@ -14,8 +14,7 @@ use carrotcache_peer::{Limits, Owner, Peer, Picker};
 
 use crate::config::Config;
 use crate::error::SetPeersError;
-use crate::http::client::HttpPeer;
-use crate::http::connect::Connector;
+use crate::http::client::{Client, HttpPeer};
 use crate::http::unsent::Unsent;
 use url::{BaseUrl, find_same_node};
 
@@ -48,8 +47,8 @@ struct Shared {
     /// This node's own base URL.
     own: BaseUrl,
     config: Arc<Config>,
-    /// Opens the sockets to all peers.
-    connector: Arc<Connector>,
+    /// Asks the peers.
+    client: Arc<Client>,
     /// The room for what the services of this node have to send.
     unsent: Arc<Unsent>,
     /// Replaced as a whole. Readers hold the lock for as long as it takes to look a key up.
@@ -69,10 +68,11 @@ impl HttpPool {
     /// Returns a pool without peers. `ring` has no nodes.
     pub(crate) fn new(own: BaseUrl, config: Config, ring: Ring) -> Self {
         let members = RwLock::new(Members { ring, owners: Vec::new() });
-        let (config, connector) = (Arc::new(config), Arc::new(Connector::new()));
+        let config = Arc::new(config);
+        let client = Arc::new(Client::new(Arc::clone(&config)));
         let unsent = Arc::new(Unsent::new(config.max_unsent_bytes));
         let changing = Mutex::default();
-        let shared = Shared { own, config, connector, unsent, members, changing };
+        let shared = Shared { own, config, client, unsent, members, changing };
         Self { shared: Arc::new(shared) }
     }
 
@@ -183,9 +183,8 @@ impl HttpPool {
         if url.is_same_node(&self.shared.own) {
             return Owner::Local;
         }
-        let Shared { config, connector, .. } = &*self.shared;
         let new = || {
-            let peer = HttpPeer::new(url.clone(), Arc::clone(config), Arc::clone(connector));
+            let peer = HttpPeer::new(url.clone(), Arc::clone(&self.shared.client));
             Owner::Remote(Arc::new(peer))
         };
         known.get(&**url.text()).cloned().unwrap_or_else(new)

@@ -3,11 +3,14 @@
 mod answers;
 mod clocks;
 mod exchange;
+mod fake;
 mod golden;
+mod misbehaviour;
 mod paths;
 mod places;
 mod pool;
 mod requests;
+mod room;
 mod serving;
 mod support;
 mod unsent;

@@ -64,6 +64,9 @@ fn settings_that_cannot_work_are_refused() {
     assert!(build("/").is_ok() && build("/cache/v1/").is_ok());
     let zero = HttpPool::builder(OWN).max_connections(0).build().expect_err("no connections");
     assert_eq!(zero, BuildError::Zero { setting: "max_connections" });
+    let small = HttpPool::builder(OWN).max_answer_bytes(2_000).max_bytes_under_way(1_999).build();
+    let fault = BuildError::NoRoomForAnswer { max_bytes_under_way: 1_999, max_answer_bytes: 2_000 };
+    assert_eq!(small.expect_err("no room"), fault);
     let zero = HttpPool::builder(OWN).ring_points(0).build().expect_err("no points");
     assert!(matches!(zero, BuildError::Ring(_)));
     assert!(matches!(HttpPool::builder("nowhere").build(), Err(BuildError::Url(_))));
@@ -146,7 +149,7 @@ async fn gets_over_the_bound_wait_and_dropped_ones_give_their_place_back() {
         // Both places are taken, so that this one does not even connect.
         let time_left = Some(Duration::from_millis(5));
         let error = client.get("group", "key", time_left).await.expect_err("no place");
-        assert_eq!(error.kind, PeerErrorKind::TimedOut);
+        assert_eq!(error.kind, PeerErrorKind::Unreachable);
         assert!(heard.try_recv().is_err());
         for get in gets {
             get.abort();

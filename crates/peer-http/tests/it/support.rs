@@ -249,6 +249,16 @@ pub(crate) fn remote(pool: &HttpPool) -> Client {
     remote.next().expect("some key is owned elsewhere")
 }
 
+/// Returns the peer at `url`, which the pool has.
+pub(crate) fn peer_at(pool: &HttpPool, url: &str) -> Client {
+    let mut owners = (0..).map(|key| pool.owner(&format!("key{key}")));
+    let peer = owners.find_map(|owner| match owner {
+        Owner::Remote(peer) if peer.label() == url => Some(Client(peer)),
+        _ => None,
+    });
+    peer.expect("it owns some key")
+}
+
 /// Returns a reply with this message as a node sends it, Go's too.
 pub(crate) fn value_reply(message: impl AsRef<[u8]>) -> Vec<u8> {
     let length = message.as_ref().len();

@@ -1,0 +1,117 @@
+//! How much may be read from a socket, decided before it is read.
+//!
+//! The HTTP library reads whatever comes, for as long as it comes: it skips one `100 Continue` after
+//! another within one poll, and counts neither them nor what stands between the chunks of a body. So
+//! the socket under it is given out in portions. It stops at the end of each, whoever reads the reply
+//! looks at what became of it, and allows another or gives up.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
+use tokio::net::TcpStream;
+
+/// A socket that is read as far as its [`Meter`] allows.
+pub(crate) struct MeteredStream {
+    stream: Take<TcpStream>,
+    meter: Arc<Meter>,
+}
+
+/// Says how much may be read from a socket, and counts what was.
+///
+/// The connection that owns both is used by one task at a time, so that nothing here has to be
+/// ordered.
+#[derive(Default)]
+pub(crate) struct Meter {
+    /// How many bytes may still be read.
+    allowed: AtomicU64,
+    /// How many have been read since the exchange began.
+    read: AtomicU64,
+    /// Whether more was wanted than is allowed.
+    is_exhausted: AtomicBool,
+}
+
+impl Meter {
+    /// Begins an exchange, of which so much may be read at first.
+    pub(crate) fn begin(&self, bytes: u64) {
+        self.read.store(0, Ordering::Relaxed);
+        self.allowed.store(0, Ordering::Relaxed);
+        self.allow(bytes);
+    }
+
+    /// Lets so much more be read.
+    pub(crate) fn allow(&self, bytes: u64) {
+        self.allowed.fetch_add(bytes, Ordering::Relaxed);
+        self.is_exhausted.store(false, Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes have been read in this exchange.
+    pub(crate) fn read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Waits until more is wanted than is allowed.
+    ///
+    /// Nothing wakes it: it is polled after the driver of the connection, which is what reads.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time, it only looks.
+    pub(crate) async fn exhausted(&self) {
+        poll_fn(|_| match self.is_exhausted.load(Ordering::Relaxed) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+}
+
+impl MeteredStream {
+    /// Returns `stream`, read as far as `meter` allows.
+    pub(crate) fn new(stream: TcpStream, meter: Arc<Meter>) -> Self {
+        Self { stream: stream.take(0), meter }
+    }
+}
+
+impl AsyncRead for MeteredStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { stream, meter } = self.get_mut();
+        let allowed = meter.allowed.load(Ordering::Relaxed);
+        if allowed == 0 {
+            meter.is_exhausted.store(true, Ordering::Relaxed);
+            return Poll::Pending;
+        }
+        stream.set_limit(allowed);
+        let poll = Pin::new(&mut *stream).poll_read(cx, buf);
+        let read = allowed - stream.limit();
+        meter.allowed.store(stream.limit(), Ordering::Relaxed);
+        meter.read.fetch_add(read, Ordering::Relaxed);
+        poll
+    }
+}
+
+impl AsyncWrite for MeteredStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.stream.get_mut()).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.stream.get_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.stream.get_mut()).poll_shutdown(cx)
+    }
+}
