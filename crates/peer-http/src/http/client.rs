@@ -18,6 +18,7 @@ use crate::http::connections::Connections;
 use crate::http::patience::Patience;
 use crate::http::reply::{ExchangeError, Reader, Reply};
 use crate::http::room::Room;
+use crate::http::sweeper::Sweeper;
 use crate::pool::url::BaseUrl;
 use crate::wire::outcome::TIME_LEFT;
 use crate::wire::path;
@@ -35,7 +36,7 @@ struct Shared {
     url: BaseUrl,
     /// The header `host`, made once.
     host: HeaderValue,
-    connections: Connections,
+    connections: Arc<Connections>,
     client: Arc<Client>,
 }
 
@@ -44,13 +45,15 @@ pub(crate) struct Client {
     config: Arc<Config>,
     connector: Connector,
     room: Arc<Room>,
+    sweeper: Sweeper,
 }
 
 impl Client {
     /// Returns what asks peers with these settings.
     pub(crate) fn new(config: Arc<Config>) -> Self {
         let room = Room::new(config.max_bytes_under_way(), config.max_answer_bytes);
-        Self { config, connector: Connector::new(), room: Arc::new(room) }
+        let (connector, room, sweeper) = (Connector::new(), Arc::new(room), Sweeper::default());
+        Self { config, connector, room, sweeper }
     }
 }
 
@@ -74,7 +77,7 @@ impl HttpPeer {
     /// Returns the peer at `url`. Nothing is connected before the first get.
     pub(crate) fn new(url: BaseUrl, client: Arc<Client>) -> Self {
         let host = HeaderValue::from_str(url.authority()).expect("an authority is visible ASCII");
-        let connections = Connections::new(&client.config);
+        let connections = Arc::new(Connections::new(&client.config, client.sweeper.clone()));
         Self { shared: Arc::new(Shared { url, host, connections, client }) }
     }
 
@@ -87,7 +90,7 @@ impl HttpPeer {
     /// The request goes over an unused connection if there is one. If that turns out to be closed
     /// before any answer came, the peer is asked once more over a new one: a get may be repeated.
     ///
-    /// Costs two system calls here and two at the peer.
+    /// Costs three system calls here and two at the peer.
     ///
     /// # Cancel safety
     ///
@@ -97,9 +100,18 @@ impl HttpPeer {
         let answered = async {
             let uri = self.uri(&request.group, &request.key)?;
             let deadline = Instant::from_std(request.deadline);
-            match timeout_at(deadline, self.exchange(uri, deadline)).await {
+            let mut is_reused = false;
+            let exchange = self.exchange(uri, deadline, &mut is_reused);
+            match timeout_at(deadline, exchange).await {
                 Ok(reply) => read(reply?),
-                Err(_elapsed) => Err(PeerErrorKind::TimedOut.into()),
+                Err(_elapsed) => {
+                    // A peer that was cut off leaves all its connections as silent as this one, and
+                    // each of them would cost another get its whole time.
+                    if is_reused {
+                        self.shared.connections.clear();
+                    }
+                    Err(PeerErrorKind::TimedOut.into())
+                }
             }
         };
         answered.await.map_err(|error: PeerError| error.at(self.label()))
@@ -107,10 +119,17 @@ impl HttpPeer {
 
     /// Returns what the peer replies, over a connection that is then kept if it can be.
     ///
+    /// `is_reused` is set while it waits for the reply on a connection that was used before.
+    ///
     /// # Cancel safety
     ///
     /// Dropping it closes the connection and gives its place back.
-    async fn exchange(&self, uri: Uri, deadline: Instant) -> Result<Reply, PeerError> {
+    async fn exchange(
+        &self,
+        uri: Uri,
+        deadline: Instant,
+        is_reused: &mut bool,
+    ) -> Result<Reply, PeerError> {
         let Shared { client, connections, url, .. } = &*self.shared;
         let Client { config, connector, room, .. } = &**client;
         let patience = Patience::new(deadline, config.max_wait_percent);
@@ -118,11 +137,13 @@ impl HttpPeer {
         let slot = connections.slot(patience.until()).await;
         let _slot = slot.ok_or_else(|| self.no_slot_error())?;
         if let Some(mut connection) = connections.take() {
+            *is_reused = true;
             match connection.exchange(self.request(uri.clone(), deadline), &reader).await {
                 // The peer closed it under the request, and with it surely those idle for longer.
                 Err(ExchangeError::Unanswered(_)) => connections.clear(),
                 result => return self.keep(connection, result),
             }
+            *is_reused = false;
         }
         let connection = Connection::open(connector, url, config.connect_timeout).await;
         let mut connection = connection.map_err(connect_error)?;

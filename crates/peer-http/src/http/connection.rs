@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,8 @@ use crate::pool::url::BaseUrl;
 ///
 /// No task stands behind it: whoever waits for a reply also moves the bytes. That saves two
 /// switches between tasks for each get, and a get that is dropped takes its connection along. While
-/// it is unused nobody moves anything; what happened meanwhile is found out by the next exchange.
+/// it is unused nobody moves anything; what happened meanwhile is found out when it is
+/// [looked at](Self::is_silent).
 pub(crate) struct Connection {
     /// Hands requests to the driver.
     sender: SendRequest<Empty<Bytes>>,
@@ -100,5 +102,16 @@ impl Connection {
     /// Returns whether the last exchange is over on both sides and another may follow.
     pub(crate) fn is_reusable(&self) -> bool {
         self.driver.is_some() && self.sender.is_ready()
+    }
+
+    /// Returns whether an unused connection is open, and nothing came that nobody asked for.
+    ///
+    /// An answer too many must not be taken for the answer to the next request. One that arrives
+    /// only after this look cannot be told from the right one: HTTP/1.1 does not number them.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        self.meter.rest();
+        let Some(driver) = &mut self.driver else { return false };
+        // Between exchanges the driver reads, and ends if anything comes, or the end.
+        Pin::new(driver).poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 }

@@ -1,11 +1,10 @@
 //! The connections to one peer: how many there may be, and those that are unused.
 //!
-//! Nothing here looks after the unused ones in the background. They are looked at when one is
-//! taken or put back, and a peer that is asked no more keeps the few that it had until it leaves
-//! the ring.
+//! No task stands behind an unused one. Each is looked at before it is used again, and all of them
+//! now and then by the pool's [`Sweeper`].
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -13,18 +12,28 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::Config;
 use crate::http::connection::Connection;
+use crate::http::sweeper::Sweeper;
 
 /// The connections to one peer.
 pub(crate) struct Connections {
     /// One permit for each connection in use.
     slots: Semaphore,
-    /// The unused ones, the one used last at the back. It is the first to be used again, so that
-    /// those that a quiet hour does not need grow old at the front.
-    idle: Mutex<VecDeque<Idle>>,
+    unused: Mutex<Unused>,
     /// How many unused ones are kept.
     max_idle: usize,
     /// How old an unused one may be and still be used.
     idle_timeout: Duration,
+    sweeper: Sweeper,
+}
+
+/// The unused connections.
+#[derive(Default)]
+struct Unused {
+    /// The one used last at the back. It is the first to be used again, so that those that a quiet
+    /// hour does not need grow old at the front.
+    idle: VecDeque<Idle>,
+    /// Whether the sweeper looks after them.
+    is_watched: bool,
 }
 
 /// An unused connection.
@@ -36,12 +45,13 @@ struct Idle {
 
 impl Connections {
     /// Returns the room for as many as `config` allows, and none yet.
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, sweeper: Sweeper) -> Self {
         Self {
             slots: Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)),
-            idle: Mutex::default(),
+            unused: Mutex::default(),
             max_idle: config.max_idle_connections,
             idle_timeout: config.idle_timeout,
+            sweeper,
         }
     }
 
@@ -59,41 +69,74 @@ impl Connections {
         Some(slot.expect("the semaphore is never closed"))
     }
 
-    /// Returns the connection that was used last, if it is not too old.
+    /// Returns the connection that was used last of those that can still be used.
+    ///
+    /// Costs a system call, which asks the socket itself. Those that the peer has closed are dropped.
     pub(crate) fn take(&self) -> Option<Connection> {
-        let newest = self.lock().pop_back()?;
-        if newest.since.elapsed() < self.idle_timeout {
-            return Some(newest.connection);
+        loop {
+            // Unlocked before the socket is asked, or closed.
+            let Idle { mut connection, since } = self.lock().idle.pop_back()?;
+            if since.elapsed() >= self.idle_timeout {
+                // All others are older still.
+                self.clear();
+                return None;
+            }
+            if connection.is_silent() {
+                return Some(connection);
+            }
         }
-        // All others are older still.
-        self.clear();
-        None
     }
 
     /// Keeps a connection for the next request, if it can carry one and there is room.
-    pub(crate) fn put(&self, connection: Connection) {
-        if !connection.is_reusable() {
+    pub(crate) fn put(self: &Arc<Self>, connection: Connection) {
+        if !connection.is_reusable() || self.max_idle == 0 || self.idle_timeout.is_zero() {
             return;
         }
-        let now = Instant::now();
-        let mut idle = self.lock();
-        // One at a time is enough, since each call adds at most one; and it is dropped after the
-        // lock, since closing a socket takes a while.
-        let oldest = idle.front().is_some_and(|idle| now - idle.since >= self.idle_timeout);
-        let _expired = if oldest { idle.pop_front() } else { None };
-        if idle.len() < self.max_idle {
-            idle.push_back(Idle { connection, since: now });
+        let mut unused = self.lock();
+        if unused.idle.len() >= self.max_idle {
+            // Unlocked before the connection is closed, which takes a while.
+            drop(unused);
+            return;
         }
-        drop(idle);
+        unused.idle.push_back(Idle { connection, since: Instant::now() });
+        let was_watched = std::mem::replace(&mut unused.is_watched, true);
+        drop(unused);
+        if !was_watched {
+            self.sweeper.watch(self);
+        }
     }
 
     /// Closes all unused connections.
     pub(crate) fn clear(&self) {
-        let closed = std::mem::take(&mut *self.lock());
+        let closed = std::mem::take(&mut self.lock().idle);
         drop(closed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Closes the unused connections that have grown old or that the peer has closed, and returns
+    /// whether any is left, which is then still to be watched.
+    pub(crate) fn sweep(&self) -> bool {
+        let mut unused = self.lock();
+        let mut closed = Vec::new();
+        for mut idle in std::mem::take(&mut unused.idle) {
+            if idle.since.elapsed() < self.idle_timeout && idle.connection.is_silent() {
+                unused.idle.push_back(idle);
+            } else {
+                closed.push(idle);
+            }
+        }
+        unused.is_watched = !unused.idle.is_empty();
+        let is_watched = unused.is_watched;
+        drop(unused);
+        drop(closed);
+        is_watched
+    }
+
+    /// Is told that the sweeper has ended before its time.
+    pub(crate) fn unwatch(&self) {
+        self.lock().is_watched = false;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Unused> {
+        self.unused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

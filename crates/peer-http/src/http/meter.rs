@@ -7,11 +7,13 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::net::TcpStream;
 
@@ -33,6 +35,8 @@ pub(crate) struct Meter {
     read: AtomicU64,
     /// Whether more was wanted than is allowed.
     is_exhausted: AtomicBool,
+    /// Whether the connection is idle, so that nothing may come.
+    is_idle: AtomicBool,
 }
 
 impl Meter {
@@ -40,6 +44,7 @@ impl Meter {
     pub(crate) fn begin(&self, bytes: u64) {
         self.read.store(0, Ordering::Relaxed);
         self.allowed.store(0, Ordering::Relaxed);
+        self.is_idle.store(false, Ordering::Relaxed);
         self.allow(bytes);
     }
 
@@ -47,6 +52,12 @@ impl Meter {
     pub(crate) fn allow(&self, bytes: u64) {
         self.allowed.fetch_add(bytes, Ordering::Relaxed);
         self.is_exhausted.store(false, Ordering::Relaxed);
+    }
+
+    /// Ends an exchange. From here on the socket is only looked at: whether it is still open, and
+    /// has nothing to say.
+    pub(crate) fn rest(&self) {
+        self.is_idle.store(true, Ordering::Relaxed);
     }
 
     /// Returns how many bytes have been read in this exchange.
@@ -84,6 +95,9 @@ impl AsyncRead for MeteredStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Self { stream, meter } = self.get_mut();
+        if meter.is_idle.load(Ordering::Relaxed) {
+            return poll_idle(stream.get_ref());
+        }
         let allowed = meter.allowed.load(Ordering::Relaxed);
         if allowed == 0 {
             meter.is_exhausted.store(true, Ordering::Relaxed);
@@ -113,5 +127,23 @@ impl AsyncWrite for MeteredStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(self.stream.get_mut()).poll_shutdown(cx)
+    }
+}
+
+/// Looks whether an idle socket is as it should be: open, and silent.
+///
+/// The socket itself is asked, since what the runtime knows of it may be as old as its last look at
+/// all sockets. A peer that has sent an answer too many must not get it taken for the next one.
+fn poll_idle(stream: &TcpStream) -> Poll<io::Result<()>> {
+    let mut byte = [MaybeUninit::uninit()];
+    match SockRef::from(stream).peek(&mut byte) {
+        // Its end, which is told by reading nothing.
+        Ok(0) => Poll::Ready(Ok(())),
+        Ok(_) => {
+            let error = "the peer sent something that it was not asked for";
+            Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        Err(error) => Poll::Ready(Err(error)),
     }
 }

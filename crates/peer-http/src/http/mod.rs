@@ -15,4 +15,5 @@ mod reply;
 mod room;
 pub(crate) mod service;
 mod stage;
+mod sweeper;
 pub(crate) mod unsent;

@@ -1,12 +1,13 @@
 //! A peer that can misbehave in every way that a socket allows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use crate::support::{listen, read_head, value_reply};
 
@@ -21,6 +22,8 @@ pub(crate) enum Step {
     Endless(Vec<u8>),
     /// Sends these bytes again and again, one at a time and 1 ms apart, until the other side closes.
     Trickle(Vec<u8>),
+    /// Waits for the moment that the test [lets](FakePeer::let_go_on) pass.
+    Wait,
     /// Does nothing until the other side closes.
     Hold,
     /// Says that it will send no more, and does nothing until the other side closes.
@@ -37,8 +40,15 @@ pub(crate) struct FakePeer {
 
 /// What a fake peer has seen.
 pub(crate) struct Seen {
+    /// How many connections were made to it.
+    pub(crate) accepted: AtomicUsize,
     /// How many bytes it could send.
     pub(crate) sent: AtomicU64,
+    /// A permit for each connection that the other side was seen to close.
+    pub(crate) closed: Semaphore,
+    /// A permit for each time that it has begun to [`Wait`](Step::Wait).
+    pub(crate) waiting: Semaphore,
+    go_on: Semaphore,
 }
 
 impl FakePeer {
@@ -46,15 +56,33 @@ impl FakePeer {
     /// and so on. On further ones it answers every request with the key that was asked for.
     pub(crate) async fn start(scripts: Vec<Vec<Step>>) -> Self {
         let (listener, url) = listen().await;
-        let seen = Arc::new(Seen { sent: AtomicU64::new(0) });
+        let seen = Arc::new(Seen {
+            accepted: AtomicUsize::new(0),
+            sent: AtomicU64::new(0),
+            closed: Semaphore::new(0),
+            waiting: Semaphore::new(0),
+            go_on: Semaphore::new(0),
+        });
         tokio::spawn(accept(listener, scripts, Arc::clone(&seen)));
         Self { url, seen }
+    }
+
+    /// Lets one connection that waits go on.
+    pub(crate) fn let_go_on(&self) {
+        self.seen.go_on.add_permits(1);
+    }
+}
+
+impl Seen {
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 }
 
 async fn accept(listener: TcpListener, scripts: Vec<Vec<Step>>, seen: Arc<Seen>) {
     let mut scripts = scripts.into_iter();
     while let Ok((stream, _)) = listener.accept().await {
+        seen.accepted.fetch_add(1, Ordering::Relaxed);
         match scripts.next() {
             Some(script) => tokio::spawn(follow(stream, script, Arc::clone(&seen))),
             None => tokio::spawn(behave(stream)),
@@ -83,6 +111,7 @@ pub(crate) fn value_of(value: &str) -> Vec<u8> {
 async fn follow(mut stream: TcpStream, script: Vec<Step>, seen: Arc<Seen>) {
     for step in script {
         if !take(step, &mut stream, &seen).await {
+            seen.closed.add_permits(1);
             return;
         }
     }
@@ -107,6 +136,11 @@ async fn take(step: Step, stream: &mut TcpStream, seen: &Seen) -> bool {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             false
+        }
+        Step::Wait => {
+            seen.waiting.add_permits(1);
+            seen.go_on.acquire().await.expect("never closed").forget();
+            true
         }
         Step::Hold => {
             // Whatever still comes; the end of it is what is waited for.

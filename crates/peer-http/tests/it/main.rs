@@ -2,6 +2,7 @@
 
 mod answers;
 mod clocks;
+mod connections;
 mod exchange;
 mod fake;
 mod golden;

@@ -1,16 +1,13 @@
-//! The set of peers, and the connections to each.
+//! The set of peers, and who of them owns a key.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use carrotcache_peer_http::peer::{Answer, Limits, Owner, PeerErrorKind, Picker};
+use carrotcache_peer_http::peer::{Limits, Owner, Picker};
 use carrotcache_peer_http::{BuildError, HttpPool, SetPeersError};
-use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
 
-use crate::support::{Client, SOON, Served, client_with, listen, read_head, value_reply};
+use crate::fake::FakePeer;
+use crate::support::Client;
 
 const OWN: &str = "http://10.0.0.1:8001";
 const OTHER: &str = "http://10.0.0.2:8001";
@@ -74,7 +71,8 @@ fn settings_that_cannot_work_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changing_peers_under_load_keeps_the_connections_of_those_that_stay() {
-    let (url, accepted) = counting_peer().await;
+    let fake = FakePeer::start(vec![]).await;
+    let url = fake.url.clone();
     let pool = HttpPool::builder(OWN).build().expect("a pool");
     pool.set_peers([OWN, &url]).expect("two peers");
     let stop = Arc::new(AtomicBool::new(false));
@@ -104,63 +102,8 @@ async fn changing_peers_under_load_keeps_the_connections_of_those_that_stay() {
     for gets in load {
         gets.await.expect("no get failed");
     }
-    let accepted = accepted.load(Ordering::Relaxed);
+    let accepted = fake.seen.accepted();
     assert!((1..=4).contains(&accepted), "{accepted} connections for four at a time");
-}
-
-#[tokio::test]
-async fn sequential_gets_share_one_connection() {
-    let (url, accepted) = counting_peer().await;
-    let client = client_with(&url, |builder| builder);
-    for key in 0..20 {
-        client.get("group", &key.to_string(), None).await.expect("a value");
-    }
-    assert_eq!(accepted.load(Ordering::Relaxed), 1);
-}
-
-#[tokio::test]
-async fn connection_that_was_idle_too_long_is_not_used_again() {
-    let (url, accepted) = counting_peer().await;
-    let client = client_with(&url, |builder| builder.idle_timeout(Duration::ZERO));
-    for key in 0..3 {
-        client.get("group", &key.to_string(), None).await.expect("a value");
-    }
-    assert_eq!(accepted.load(Ordering::Relaxed), 3);
-}
-
-#[tokio::test]
-async fn gets_over_the_bound_wait_and_dropped_ones_give_their_place_back() {
-    let (listener, url) = listen().await;
-    let (heads, mut heard) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            read_head(&mut stream).await;
-            heads.send(stream).expect("the test goes on");
-        }
-    });
-    let client = client_with(&url, |builder| builder.max_connections(2));
-    let get = |client: &Client| {
-        let client = client.clone();
-        tokio::spawn(async move { client.get("group", "key", None).await })
-    };
-    for _ in 0..10 {
-        let gets = [get(&client), get(&client)];
-        let held = [heard.recv().await, heard.recv().await];
-        // Both places are taken, so that this one does not even connect.
-        let time_left = Some(Duration::from_millis(5));
-        let error = client.get("group", "key", time_left).await.expect_err("no place");
-        assert_eq!(error.kind, PeerErrorKind::Unreachable);
-        assert!(heard.try_recv().is_err());
-        for get in gets {
-            get.abort();
-            assert!(get.await.expect_err("aborted").is_cancelled());
-        }
-        drop(held);
-    }
-    let last = get(&client);
-    let mut stream = timeout(SOON, heard.recv()).await.expect("a place is free").expect("a stream");
-    stream.write_all(&value_reply("")).await.expect("sent");
-    assert_eq!(last.await.expect("no panic").expect("a value"), Answer::new(""));
 }
 
 #[test]
@@ -202,63 +145,8 @@ fn bounds_that_no_path_can_hold_are_refused() {
     assert!(build(usize::MAX).is_err());
 }
 
-#[tokio::test]
-async fn connection_that_the_peer_closed_meanwhile_is_replaced() {
-    let served = Served::echo().await;
-    let client = served.client();
-    client.get("scores", "Tom", None).await.expect("a value");
-    let address = served.pool.base_url().strip_prefix("http://").expect("a URL").to_owned();
-    served.stop().await.expect("no panic").expect("drained");
-
-    let listener = tokio::net::TcpListener::bind(address).await.expect("the port is free again");
-    tokio::spawn(pool().serve(listener, crate::support::Echo::default(), std::future::pending()));
-    assert_eq!(client.value("scores", "Tom").await, "Tom", "over a new connection");
-}
-
-#[tokio::test]
-async fn connection_that_ends_under_a_request_is_replaced_once() {
-    let (listener, url) = listen().await;
-    let accepted = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&accepted);
-    tokio::spawn(async move {
-        // Each connection answers once, then reads a request more and ends.
-        while let Ok((mut stream, _)) = listener.accept().await {
-            count.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(async move {
-                read_head(&mut stream).await;
-                stream.write_all(&value_reply("")).await.expect("sent");
-                read_head(&mut stream).await;
-            });
-        }
-    });
-    let client = client_with(&url, |builder| builder);
-    for gets in 1..=3 {
-        client.get("group", "key", None).await.expect("a value");
-        assert_eq!(accepted.load(Ordering::Relaxed), gets);
-    }
-}
-
 fn pool() -> HttpPool {
     let pool = HttpPool::builder(OWN).build().expect("a pool");
     pool.set_peers([OWN, OTHER]).expect("two peers");
     pool
-}
-
-/// Returns the URL of a peer that answers everything with an empty value, and the number of
-/// connections that it was asked over.
-async fn counting_peer() -> (String, Arc<AtomicUsize>) {
-    let (listener, url) = listen().await;
-    let accepted = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&accepted);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            count.fetch_add(1, Ordering::Relaxed);
-            tokio::spawn(async move {
-                while !read_head(&mut stream).await.is_empty() {
-                    stream.write_all(&value_reply("")).await.expect("sent");
-                }
-            });
-        }
-    });
-    (url, accepted)
 }
