@@ -18,7 +18,7 @@ use crate::http::meter::Meter;
 use crate::http::patience::Patience;
 use crate::http::room::{Claim, NoRoom, Room};
 use crate::wire::head::{self, Said};
-use crate::wire::message;
+use crate::wire::message::{self, MessageError};
 use crate::wire::outcome::one_line;
 
 /// What came back for a request.
@@ -249,7 +249,7 @@ impl ExchangeError {
 
 impl ReplyBody {
     /// Returns the answer that the body is, free of the buffer that it was read into.
-    pub(crate) fn into_answer(self) -> Result<Answer, prost::DecodeError> {
+    pub(crate) fn into_answer(self) -> Result<Answer, MessageError> {
         let mut answer = message::decode(self.bytes)?;
         if self.is_borrowed {
             answer.entry = answer.entry.compact();

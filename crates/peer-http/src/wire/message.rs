@@ -9,6 +9,7 @@ use carrotcache_byteview::ByteView;
 use carrotcache_peer::Answer;
 use hyper::body::{Body, Frame, SizeHint};
 use prost::Message as _;
+use thiserror::Error;
 
 use crate::http::unsent::Room;
 use crate::wire::generated::GetResponse;
@@ -17,12 +18,53 @@ use crate::wire::outcome::one_line;
 /// Returns the answer whose message is `body`.
 ///
 /// The value is a slice of `body`, so whoever keeps it keeps all of `body`. Fields that a later
-/// version may add are passed over; a message without a value has an empty one.
-pub(crate) fn decode(body: Bytes) -> Result<Answer, prost::DecodeError> {
+/// version may add are passed over, as many as one could have; a message without a value has an empty
+/// one.
+pub(crate) fn decode(body: Bytes) -> Result<Answer, MessageError> {
+    check_fields(&body)?;
     let GetResponse { value, minute_qps } = GetResponse::decode(body)?;
     let mut answer = Answer::new(value.unwrap_or_default());
     answer.minute_qps = minute_qps;
     Ok(answer)
+}
+
+/// Why a body is no message.
+#[derive(Debug, Error)]
+pub(crate) enum MessageError {
+    #[error("a message of more than {MAX_FIELDS} fields")]
+    TooManyFields,
+    #[error("a field of a kind that no node sends")]
+    Group,
+    #[error("the message cannot be decoded")]
+    Decode(#[from] prost::DecodeError),
+}
+
+/// How many fields a message may have: nodes send one or two.
+const MAX_FIELDS: usize = 64;
+
+/// Refuses a message that takes long to decode for its size.
+///
+/// A body of 64 MiB can be thirty million fields, and a group of fields as many again. They would be
+/// decoded within one poll, which keeps a worker busy for a good part of a second.
+fn check_fields(mut body: &[u8]) -> Result<(), MessageError> {
+    for _ in 0..MAX_FIELDS {
+        if body.is_empty() {
+            return Ok(());
+        }
+        // A length is a varint as any other.
+        let tag = prost::decode_length_delimiter(&mut body)?;
+        let bytes = match tag & 7 {
+            // All bytes but the last have the high bit set.
+            0 => body.iter().take_while(|&&byte| byte >= 0x80).count() + 1,
+            1 => 8,
+            2 => prost::decode_length_delimiter(&mut body)?,
+            5 => 4,
+            _ => return Err(MessageError::Group),
+        };
+        // One that is too long is for the decoder to find.
+        body = body.get(bytes..).unwrap_or_default();
+    }
+    if body.is_empty() { Ok(()) } else { Err(MessageError::TooManyFields) }
 }
 
 /// The body of a response: a `GetResponse` or a line of text.
@@ -120,5 +162,41 @@ fn put_minute_qps(out: &mut Vec<u8>, minute_qps: Option<f64>) {
     if let Some(minute_qps) = minute_qps {
         out.push(MINUTE_QPS_TAG);
         out.put_f64_le(minute_qps);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(body: &[u8]) -> Result<Answer, MessageError> {
+        super::decode(Bytes::copy_from_slice(body))
+    }
+
+    #[test]
+    fn fields_of_every_kind_are_passed_over() {
+        // A varint, 64 bits, bytes and 32 bits, the value in their midst.
+        let body = b"\x18\xff\x01\x21\0\0\0\0\0\0\0\0\x0a\x03Tom\x2a\x02hi\x35\0\0\0\0";
+        assert_eq!(decode(body).expect("a message"), Answer::new("Tom"));
+        assert_eq!(decode(b"").expect("a message"), Answer::new(""));
+    }
+
+    #[test]
+    fn message_of_many_fields_is_refused() {
+        let body = [b"\x18\x01".repeat(MAX_FIELDS - 1), b"\x0a\x03Tom".to_vec()].concat();
+        assert_eq!(decode(&body).expect("a message"), Answer::new("Tom"));
+        let body = b"\x18\x01".repeat(MAX_FIELDS + 1);
+        assert!(matches!(decode(&body), Err(MessageError::TooManyFields)));
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        // A group and its end, kinds that do not exist, and what is cut short.
+        for body in [&b"\x1b\x1c"[..], b"\x1c", b"\x1e", b"\x1f"] {
+            assert!(matches!(decode(body), Err(MessageError::Group)), "{body:?}");
+        }
+        for body in [&b"\x0a"[..], b"\x0a\x04Tom", b"\x11\0", b"\x80", &[0xff; 20], b"\x00\x00"] {
+            assert!(matches!(decode(body), Err(MessageError::Decode(_))), "{body:?}");
+        }
     }
 }
