@@ -65,19 +65,50 @@
 //!
 //! # What is believed
 //!
-//! Nothing that comes from the network, until it is bounded in size and in time. The bounds are
-//! methods of [`HttpPoolBuilder`], which has a table of them: connecting, a whole get, the head of
-//! a request, how fast an answer is taken, the size of an answer, of keys and of groups, the number
-//! of connections both ways. An answer is counted as it is read; a value is copied out of the
-//! buffer that it was read into, so that a hundred bytes in a cache do not hold a hundred kilobytes.
+//! Only what is as a node sends it, Go's too. Other things listen in the place of a peer or stand in
+//! between, and their pages and errors are no values and no verdicts:
+//!
+//! | what comes | at the asking node |
+//! |---|---|
+//! | a 200 of another type than `application/x-protobuf`, or without one | [`Foreign`] |
+//! | a 200 with a `carrotcache-outcome`, or one that does not say once where its body ends | [`Foreign`] |
+//! | an outcome with another status than its own, or two outcomes | [`Foreign`] |
+//! | an outcome that this version does not know, or none: 400, 404, 503, 504 | by the status, as above |
+//! | the same with 500 | [`Failed`], no verdict |
+//! | any other status: redirects, logins, upgrades | [`Foreign`] |
+//! | no HTTP/1, no message, a head or chunks without end | [`Malformed`] |
+//! | a connection that ends before its answer does | [`Truncated`] |
+//! | an answer that is too large, or finds no room | [`TooLarge`] |
+//!
+//! Nothing of it is believed until it is bounded in size and in time. The bounds are methods of
+//! [`HttpPoolBuilder`], which has a table of them: connecting, a whole get, the head of a request,
+//! how fast an answer is taken, the size of an answer and of all answers that are under way, of keys
+//! and of groups, the number of connections both ways.
+//!
+//! An answer is read in parts. The first, of 66 KiB, has to hold its head and all that comes before
+//! it, so that a peer which says `100 Continue` for ever is soon done. Each further one is as large
+//! as what has come, from 64 KiB to 256 KiB, and is
+//! [claimed](HttpPoolBuilder::max_bytes_under_way) before it is read; in between others have their
+//! turn. A value is copied out of the buffer that it was read into, so that a hundred bytes in a
+//! cache do not hold a hundred kilobytes.
 //!
 //! # Connections
 //!
 //! A peer has up to [`max_connections`](HttpPoolBuilder::max_connections), each with one get under
-//! way. The one that was used last is used next. No task stands behind a connection: the future of
-//! a get moves the bytes itself, and takes its connection along when it is dropped. The price is
-//! that a connection which the peer closes while it is unused is noticed by the next get, which
-//! then opens another.
+//! way. Further gets wait for a fifth of their time unless
+//! [set](HttpPoolBuilder::max_wait_percent) otherwise, and then end in an error of kind
+//! [`Unreachable`](peer::PeerErrorKind::Unreachable), while there is time to load the value.
+//!
+//! The connection that was used last is used next. No task stands behind it: the future of a get
+//! moves the bytes itself, and takes its connection along when it is dropped. Before a connection
+//! is used again its socket is asked whether it is still open and has nothing to say. One that the
+//! peer has closed is replaced; one on which something came that nobody had asked for is closed, so
+//! that a late or second answer is not taken for that of the next key. (HTTP/1.1 does not number its
+//! answers: one that arrives in the microseconds between the look and the request would be.) After
+//! a get that timed out on a used connection, all unused ones of that peer are closed.
+//!
+//! While a pool has unused connections, one small task looks at them once a second, so that those
+//! which are old or closed by their peers are closed here too.
 //!
 //! A new connection has 250 ms unless [set](HttpPoolBuilder::connect_timeout) otherwise. A name is
 //! looked up by the operating system, on a thread that a hanging resolver may keep: there is one at
@@ -91,13 +122,20 @@
 //! is that one which goes away looks the same, and is noticed when its answer is written or when its
 //! time is over.
 //!
+//! [`Failed`]: peer::PeerErrorKind::Failed
+//! [`Foreign`]: peer::PeerErrorKind::Foreign
+//! [`Malformed`]: peer::PeerErrorKind::Malformed
+//! [`TooLarge`]: peer::PeerErrorKind::TooLarge
+//! [`Truncated`]: peer::PeerErrorKind::Truncated
+//!
 //! # Where to look
 //!
-//! `pool` (who owns a key, and where peers are), `http` (`client`: a get, `connection` and
-//! `connections`: the sockets under it, `connect`, `lookup` and `race`: how they are opened,
-//! `service`: a request, `unsent`: what may wait to be sent, `listener` and `places`: who may
-//! connect, `stage` and `guarded`: what a connection is at and how long it has for that), `wire`
-//! (`path`, `message`, `outcome`: what is sent), `config` (every bound and its default).
+//! `pool` (who owns a key, and where peers are), `http` (`client`: a get, `reply`: what is read of
+//! an answer, `meter`, `room` and `patience`: what bounds it, `connection`, `connections` and
+//! `sweeper`: the sockets under it, `connect`, `lookup` and `race`: how they are opened, `service`:
+//! a request, `unsent`: what may wait to be sent, `listener` and `places`: who may connect, `stage`
+//! and `guarded`: what a connection is at and how long it has for that), `wire` (`path`, `message`,
+//! `outcome`: what is sent, `head`: what is believed), `config` (every bound and its default).
 
 mod config;
 mod error;

@@ -34,11 +34,14 @@ pub(crate) struct Connection {
     meter: Arc<Meter>,
 }
 
-/// The largest head of a reply that is accepted, with all that comes before it: heads that say
-/// `100 Continue` and the like. Those of peers have about 150 bytes.
+/// The largest head of a reply that is accepted. Those of peers have about 150 bytes.
 const MAX_REPLY_HEAD_BYTES: usize = 16 << 10;
-/// The largest buffer that is read into. Larger ones save few system calls, and stay as large.
-const MAX_BUFFER_BYTES: usize = 64 << 10;
+/// The largest buffer that is read into: a value of 64 KiB fits, head and all, so that it comes in
+/// one piece. Larger ones save few system calls, and a connection keeps its buffer.
+const MAX_BUFFER_BYTES: usize = 66 << 10;
+/// What may be read of a reply at first: a buffer full. The head has to come to its end within it,
+/// with all heads before it that say `100 Continue` and the like.
+const FIRST_PART_BYTES: u64 = MAX_BUFFER_BYTES as u64;
 
 impl Connection {
     /// Opens a connection to the peer at `url`.
@@ -75,7 +78,7 @@ impl Connection {
         reader: &Reader<'_>,
     ) -> Result<Reply, ExchangeError> {
         let Self { sender, driver, meter } = self;
-        meter.begin(MAX_REPLY_HEAD_BYTES as u64);
+        meter.begin(FIRST_PART_BYTES);
         let response = sender.try_send_request(request);
         let mut reply = pin!(async {
             let response = select! {
@@ -89,12 +92,17 @@ impl Connection {
             }
         });
         poll_fn(|cx| {
-            // The driver first: it is what the reply waits for. Once it is done it is dropped,
-            // and with it whatever a reply could still have waited for.
-            if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
-                *driver = None;
+            loop {
+                // The driver first: it is what the reply waits for. Once it is done it is dropped,
+                // and with it whatever a reply could still have waited for.
+                if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
+                    *driver = None;
+                }
+                let reply = reply.as_mut().poll(cx);
+                if reply.is_ready() || !meter.take_renewed() {
+                    return reply;
+                }
             }
-            reply.as_mut().poll(cx)
         })
         .await
     }

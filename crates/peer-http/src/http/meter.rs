@@ -2,7 +2,7 @@
 //!
 //! The HTTP library reads whatever comes, for as long as it comes: it skips one `100 Continue` after
 //! another within one poll, and counts neither them nor what stands between the chunks of a body. So
-//! the socket under it is given out in portions. It stops at the end of each, whoever reads the reply
+//! the socket under it is given out in parts. It stops at the end of each, whoever reads the reply
 //! looks at what became of it, and allows another or gives up.
 
 use std::future::poll_fn;
@@ -35,6 +35,8 @@ pub(crate) struct Meter {
     read: AtomicU64,
     /// Whether more was wanted than is allowed.
     is_exhausted: AtomicBool,
+    /// Whether more was allowed since.
+    is_renewed: AtomicBool,
     /// Whether the connection is idle, so that nothing may come.
     is_idle: AtomicBool,
 }
@@ -43,15 +45,23 @@ impl Meter {
     /// Begins an exchange, of which so much may be read at first.
     pub(crate) fn begin(&self, bytes: u64) {
         self.read.store(0, Ordering::Relaxed);
-        self.allowed.store(0, Ordering::Relaxed);
-        self.is_idle.store(false, Ordering::Relaxed);
-        self.allow(bytes);
+        self.allowed.store(bytes, Ordering::Relaxed);
+        for flag in [&self.is_exhausted, &self.is_renewed, &self.is_idle] {
+            flag.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Lets so much more be read.
     pub(crate) fn allow(&self, bytes: u64) {
         self.allowed.fetch_add(bytes, Ordering::Relaxed);
         self.is_exhausted.store(false, Ordering::Relaxed);
+        self.is_renewed.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether more has been allowed since this was last asked, so that the driver of the
+    /// connection has to be polled again: nothing else wakes it.
+    pub(crate) fn take_renewed(&self) -> bool {
+        self.is_renewed.load(Ordering::Relaxed) && self.is_renewed.swap(false, Ordering::Relaxed)
     }
 
     /// Ends an exchange. From here on the socket is only looked at: whether it is still open, and

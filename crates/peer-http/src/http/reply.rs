@@ -73,9 +73,8 @@ const MAX_TEXT_BYTES: usize = 4 << 10;
 const TEXT_PATIENCE_PERCENT: u8 = 25;
 /// How much memory is set aside on the word of a `content-length` alone.
 const MAX_TRUSTED_BYTES: usize = 64 << 10;
-/// The smallest and the largest part in which a body is read. Each is claimed before, and after it
-/// others have their turn.
-const PART_BYTES: RangeInclusive<u64> = 16 << 10..=256 << 10;
+/// The smallest and the largest part in which a body is read, and claimed before.
+const PART_BYTES: RangeInclusive<u64> = 64 << 10..=256 << 10;
 /// How much more than the body, and as much again, may be read of a reply: for its head, what is
 /// buffered, and what stands between chunks. Without a bound chunks of a byte each would keep a
 /// worker busy for seconds.
@@ -176,9 +175,11 @@ impl Reader<'_> {
         let rest = announced.map_or(part, |announced| announced - body_bytes);
         let part = part.min(rest).max(1);
         claim.grow(part, self.patience.until()).await.map_err(|NoRoom| ExchangeError::NoRoom)?;
+        if meter.read() >= *PART_BYTES.end() {
+            // A peer that sends faster than it is read must not have the worker to itself.
+            yield_now().await;
+        }
         meter.allow(part);
-        // A peer that sends faster than it is read must not have the worker to itself.
-        yield_now().await;
         Ok(())
     }
 

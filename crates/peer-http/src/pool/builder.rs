@@ -113,10 +113,11 @@ impl HttpPoolBuilder {
         self
     }
 
-    /// Sets how long an unused connection is kept before a new one is preferred; 25 s unless set.
+    /// Sets how long an unused connection is kept; 25 s unless set. With zero, none is.
     ///
-    /// It is best below the [`idle_connection_timeout`](Self::idle_connection_timeout) of the
-    /// peers, after which they close a connection that brings no request.
+    /// It is best below the [`idle_connection_timeout`](Self::idle_connection_timeout) of the peers, after
+    /// which they close a connection that brings no request. It may take a second longer until one
+    /// is closed, but it is not used again.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.config.idle_timeout = timeout;
         self
@@ -158,8 +159,8 @@ impl HttpPoolBuilder {
     /// cannot be less than the largest answer.
     ///
     /// It is what peers together can make this process hold, by answers that are large, slow, or
-    /// never end: beside 16 KiB that each get may read uncounted, and a buffer of up to 64 KiB for
-    /// each connection. Room is taken as bytes come, not as they are announced. A get whose answer
+    /// never end: beside the first 66 KiB of each, which are not counted, and a buffer of up to as
+    /// much for each connection. Room is taken as bytes come, not as they are announced. A get whose answer
     /// finds no room waits for it a [share](Self::max_wait_percent) of its time, and then ends in an
     /// error of kind [`TooLarge`](carrotcache_peer::PeerErrorKind::TooLarge). The last part of the
     /// room, as large as the largest answer, is for one answer at a time, so that answers that each

@@ -29,8 +29,8 @@ const TIME: Duration = Duration::from_secs(2);
 const MAX_ANSWER_BYTES: u64 = 256 << 10;
 /// The most that a socket takes without being read, at both of its ends.
 const KERNEL_BYTES: u64 = 10 << 20;
-/// The largest head of a reply, with what is read along with it.
-const HEAD_BYTES: u64 = 16 << 10;
+/// What is read of a reply before its head is there.
+const HEAD_BYTES: u64 = 66 << 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_misbehaviour_brings_a_wrong_value_or_holds_what_it_should_not() {
