@@ -1,6 +1,7 @@
 //! Asks one peer for values.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use http_body_util::Empty;
 use hyper::Uri;
 use hyper::header::{HOST, HeaderValue};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Timeout, timeout_at};
 
 use crate::config::Config;
 use crate::http::connect::Connector;
@@ -101,8 +102,8 @@ impl HttpPeer {
             let uri = self.uri(&request.group, &request.key)?;
             let deadline = Instant::from_std(request.deadline);
             let mut is_reused = false;
-            let exchange = self.exchange(uri, deadline, &mut is_reused);
-            match timeout_at(deadline, exchange).await {
+            let exchange = within(deadline, self.exchange(uri, deadline, &mut is_reused))?;
+            match exchange.await {
                 Ok(reply) => read(reply?),
                 Err(_elapsed) => {
                     // A peer that was cut off leaves all its connections as silent as this one, and
@@ -230,6 +231,15 @@ fn read(reply: Reply) -> Result<Answer, PeerError> {
         Reply::Refused(kind, told) => Err(failed(kind, told)),
         Reply::Foreign(why) => Err(failed(PeerErrorKind::Foreign, why)),
     }
+}
+
+/// Returns `future` with this time limit, unless the runtime has no timer to keep it with.
+fn within<F: Future>(deadline: Instant, future: F) -> Result<Timeout<F>, PeerError> {
+    // Tokio panics without a timer, and has no way to ask beforehand.
+    catch_unwind(AssertUnwindSafe(|| timeout_at(deadline, future))).map_err(|_panic| {
+        let error = "this tokio runtime has no timer: build it with enable_time() or enable_all()";
+        failed(PeerErrorKind::Runtime, error)
+    })
 }
 
 /// Returns an error of this kind and cause.

@@ -224,6 +224,15 @@ async fn get_waits_for_a_place_no_longer_than_it_is_told_to() {
     first.abort();
 }
 
+#[test]
+fn runtime_without_a_timer_is_told_how_to_get_one() {
+    let client = client("http://127.0.0.1:1");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let error = runtime.expect("a runtime").block_on(client.error("group", "key"));
+    assert_eq!(error.kind, PeerErrorKind::Runtime);
+    assert!(error.causes().contains("enable_time()"), "{}", error.causes());
+}
+
 /// Waits until something was seen so many times more.
 async fn wait_for(seen: &tokio::sync::Semaphore, times: usize) {
     let times = u32::try_from(times).expect("a small number");
