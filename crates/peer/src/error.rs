@@ -71,7 +71,8 @@ pub enum PeerErrorKind {
     /// The connection ended before the answer did, or before it began.
     #[error("cut its answer short")]
     Truncated,
-    /// The answer is larger than is accepted here. The rest of it was not read.
+    /// The answer is larger than is accepted here, or than there is room for beside the others that
+    /// are under way. The rest of it was not read.
     #[error("sent an answer that is larger than is accepted")]
     TooLarge,
     /// The answer cannot be read.

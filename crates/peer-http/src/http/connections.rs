@@ -4,7 +4,7 @@
 //! now and then by the pool's [`Sweeper`].
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::Config;
 use crate::http::connection::Connection;
-use crate::http::sweeper::Sweeper;
+use crate::http::sweeper::{Sweeper, Swept};
 
 /// The connections to one peer.
 pub(crate) struct Connections {
@@ -102,7 +102,8 @@ impl Connections {
         let was_watched = std::mem::replace(&mut unused.is_watched, true);
         drop(unused);
         if !was_watched {
-            self.sweeper.watch(self);
+            let connections: Weak<Self> = Arc::downgrade(self);
+            self.sweeper.watch(connections);
         }
     }
 
@@ -112,9 +113,13 @@ impl Connections {
         drop(closed);
     }
 
-    /// Closes the unused connections that have grown old or that the peer has closed, and returns
-    /// whether any is left, which is then still to be watched.
-    pub(crate) fn sweep(&self) -> bool {
+    fn lock(&self) -> MutexGuard<'_, Unused> {
+        self.unused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Swept for Connections {
+    fn sweep(&self) -> bool {
         let mut unused = self.lock();
         let mut closed = Vec::new();
         for mut idle in std::mem::take(&mut unused.idle) {
@@ -131,12 +136,7 @@ impl Connections {
         is_watched
     }
 
-    /// Is told that the sweeper has ended before its time.
-    pub(crate) fn unwatch(&self) {
+    fn unwatch(&self) {
         self.lock().is_watched = false;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Unused> {
-        self.unused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,8 +6,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use crate::http::connections::Connections;
-
 /// Closes the unused connections that have grown old, or that their peers have closed.
 ///
 /// Whoever asks a peer finds out by itself that a connection is closed. But a peer that is asked no
@@ -19,11 +17,21 @@ pub(crate) struct Sweeper {
     watched: Arc<Mutex<Watched>>,
 }
 
+/// The connections to a peer, of which some may be unused.
+pub(crate) trait Swept: Send + Sync {
+    /// Closes the unused connections that have grown old or that the peer has closed, and returns
+    /// whether any is left. If so they are looked at again, else no more before they are watched.
+    fn sweep(&self) -> bool;
+
+    /// Is told that they are no longer looked after, though some may be unused.
+    fn unwatch(&self);
+}
+
 /// What is looked after.
 #[derive(Default)]
 struct Watched {
     /// The peers that have unused connections. It is not this list that keeps them.
-    peers: Vec<Weak<Connections>>,
+    peers: Vec<Weak<dyn Swept>>,
     is_running: bool,
 }
 
@@ -34,9 +42,9 @@ impl Sweeper {
     /// Looks after `connections` from now on, until none of them is unused.
     ///
     /// Called within a tokio runtime with a timer.
-    pub(crate) fn watch(&self, connections: &Arc<Connections>) {
+    pub(crate) fn watch(&self, connections: Weak<dyn Swept>) {
         let mut watched = self.lock();
-        watched.peers.push(Arc::downgrade(connections));
+        watched.peers.push(connections);
         if !std::mem::replace(&mut watched.is_running, true) {
             drop(watched);
             let task = Task { sweeper: self.clone(), is_over: false };
