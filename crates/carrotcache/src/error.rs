@@ -70,9 +70,9 @@ pub enum GetError {
         after: Duration,
     },
 
-    /// The runtime on which the load ran was shut down, and so was the one that would have tried
-    /// again.
-    #[error("the load of `{key}` was abandoned: its runtime is shutting down")]
+    /// The runtime on which the load ran was shut down, or nobody drives it, and trying again met the
+    /// same.
+    #[error("the load of `{key}` was abandoned: its runtime was shut down, or does not run")]
     Abandoned {
         /// The key that was asked for.
         key: Arc<str>,
@@ -131,10 +131,13 @@ impl From<GetError> for PeerError {
             | GetError::Reentrant { .. }
             | GetError::NotFound { .. } => PeerErrorKind::LoadFailed,
             GetError::EmptyKey | GetError::KeyTooLong { .. } => PeerErrorKind::BadRequest,
-            GetError::Abandoned { .. }
-            | GetError::NoRuntime
-            | GetError::NoTimer
-            | GetError::CannotAskPeers { .. } => PeerErrorKind::Overloaded,
+            // Without its text, which holds the key: it may end up in a log.
+            GetError::Abandoned { .. } => {
+                return Self::new(PeerErrorKind::Overloaded).with_source("its runtime is gone");
+            }
+            GetError::NoRuntime | GetError::NoTimer | GetError::CannotAskPeers { .. } => {
+                PeerErrorKind::Overloaded
+            }
         };
         Self::new(kind).with_source(error)
     }

@@ -79,6 +79,7 @@ mod builder;
 mod cache;
 mod error;
 mod group;
+mod home;
 mod loader;
 mod node;
 mod outages;

@@ -37,10 +37,13 @@ use crate::runtime::Runtime;
 /// the first get that misses. Gets may come from any runtime, and from outside of all: they only
 /// wait. So a caller whose own runtime ends takes nothing along that others wait for.
 ///
-/// The runtime must have its timer, and for peers over a network its I/O, switched on. It must run:
-/// a current-thread runtime that nobody drives answers nobody. Gets from other runtimes then fail
-/// with [`GetError::TimedOut`](crate::GetError::TimedOut), and the node moves to theirs; it also
-/// moves when its runtime is shut down.
+/// The runtime must have its timer, and for peers over a network its I/O, switched on. And it must
+/// run. When it is shut down, the node moves to the runtime of the next caller, and gets that waited
+/// start anew. So it does when the runtime shows no sign of life for five seconds while somebody
+/// elsewhere waits: a current-thread runtime that nobody drives any more, or one that a loader has
+/// blocked for so long. What was under way there may then run beside a second load of its key.
+///
+/// A thread watches the runtime while somebody waits who is not in one of its tasks.
 #[derive(Clone)]
 pub struct Node {
     registry: Registry,

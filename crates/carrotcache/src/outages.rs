@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use carrotcache_peer::{PeerError, Picker};
+use carrotcache_peer::PeerError;
 use tokio::time::Instant;
 
 /// The peers that fail at present.
@@ -27,12 +27,14 @@ struct Outage {
 
 /// How long a peer must not fail to be back.
 const QUIET: Duration = Duration::from_secs(10);
-/// From so many peers on, those that are peers no more are forgotten.
-const MANY: usize = 64;
+/// How many are remembered. Peers come and go, and those that went do not come back to be told of.
+const MAX_FAILING: usize = 1_024;
 
 impl Outages {
     /// Notes that `peer` could not be asked, and tells of it if that is new.
-    pub(crate) fn failed(&self, peer: &str, error: &PeerError, picker: &dyn Picker) {
+    ///
+    /// What the peer or the network said of it may hold a key, and is told at level debug only.
+    pub(crate) fn failed(&self, peer: &Arc<str>, error: &PeerError) {
         let now = Instant::now();
         let mut failing = self.lock();
         if let Some(outage) = failing.get_mut(peer) {
@@ -40,18 +42,18 @@ impl Outages {
             outage.last = now;
             return;
         }
-        if failing.len() >= MANY {
-            drop(failing);
-            // Asked without the lock, since a picker is the user's code.
-            let peers = picker.peers();
-            failing = self.lock();
-            failing.retain(|label, _| peers.iter().any(|peer| peer.label() == &**label));
+        if failing.len() >= MAX_FAILING {
+            let oldest = failing.iter().min_by_key(|(_, outage)| outage.last);
+            let oldest = oldest.map(|(peer, _)| Arc::clone(peer));
+            oldest.and_then(|peer| failing.remove(&peer));
         }
-        failing.insert(peer.into(), Outage { gets: 1, last: now });
+        failing.insert(Arc::clone(peer), Outage { gets: 1, last: now });
         self.count.store(failing.len(), Ordering::Relaxed);
         drop(failing);
+        let (peer, kind) = (&**peer, error.kind);
+        tracing::warn!(peer, %kind, "a peer began to fail: its keys are loaded here");
         let error: &(dyn std::error::Error + 'static) = error;
-        tracing::warn!(peer, error, "a peer began to fail: its keys are loaded here");
+        tracing::debug!(peer, error, "how the peer began to fail");
     }
 
     /// Notes that `peer` answered, and tells if it is back.

@@ -1,9 +1,9 @@
 //! The one tokio runtime on which a node's flights run.
 
 use std::cell::Cell;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -11,107 +11,114 @@ use tokio::runtime::{Handle, Id};
 use tracing::Instrument;
 
 use crate::error::GetError;
+use crate::home::Home;
 
 /// The runtime that a node is bound to.
 ///
 /// A flight must not live on the runtime of the caller who happened to start it: that caller may
 /// leave, nobody drives its runtime any more, and whoever else waits for the flight waits for ever.
 pub(crate) struct Runtime {
-    /// `None` until the first caller brings one.
-    bound: RwLock<Option<Bound>>,
+    binding: RwLock<Binding>,
     /// The runtime of a caller that was last found to have no timer.
     without_timer: RwLock<Option<Id>>,
 }
 
-#[derive(Clone)]
-struct Bound {
-    handle: Handle,
-    has_timer: bool,
+#[derive(Default)]
+struct Binding {
+    /// `None` until the first caller brings one.
+    home: Option<Arc<Home>>,
+    /// How many there have been.
+    homes: u64,
 }
 
 impl Runtime {
     /// Returns a binding to `handle`, or to the runtime of the first caller.
     pub(crate) fn new(handle: Option<Handle>) -> Self {
-        Self { bound: RwLock::new(handle.map(Bound::new)), without_timer: RwLock::default() }
+        let home = handle.map(|handle| Home::new(handle, 0));
+        let binding = Binding { home, homes: 1 };
+        Self { binding: RwLock::new(binding), without_timer: RwLock::default() }
     }
 
-    /// Returns the runtime, which is the caller's from now on if there was none.
-    pub(crate) fn handle(&self) -> Result<Handle, GetError> {
-        let bound = self.bound.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let bound = match bound {
-            Some(bound) => bound,
-            None => {
-                let own = Handle::try_current().map_err(|_outside| GetError::NoRuntime)?;
-                let mut bound = self.bound.write().unwrap_or_else(PoisonError::into_inner);
-                // Looked up again: another caller may have brought one.
-                bound.get_or_insert_with(|| Bound::new(own)).clone()
+    /// Returns the runtime; if there is none, or it is gone, the caller's from now on.
+    ///
+    /// # Errors
+    ///
+    /// If the caller should bring a runtime and has none, or the runtime has no timer. A caller's
+    /// runtime without a timer is not bound to: the next caller may have a better one.
+    pub(crate) fn home(&self) -> Result<Arc<Home>, GetError> {
+        let home = self.binding.read().unwrap_or_else(PoisonError::into_inner).home.clone();
+        match home.filter(|home| !home.is_gone()) {
+            Some(home) if self.has_timer(home.handle()) => Ok(home),
+            Some(_) => Err(GetError::NoTimer),
+            None => self.bind_to_caller(|home| home.is_gone()),
+        }
+    }
+
+    /// Returns the caller's runtime, to which the node is bound from now on whatever it was before.
+    ///
+    /// # Errors
+    ///
+    /// As [`home`](Self::home).
+    pub(crate) fn home_at_caller(&self) -> Result<Arc<Home>, GetError> {
+        let own = Handle::try_current().map_err(|_outside| GetError::NoRuntime)?;
+        self.bind_to_caller(|home| home.is_gone() || home.handle().id() != own.id())
+    }
+
+    /// Binds to the caller's runtime if there is no other, or `is_left` is true of it.
+    fn bind_to_caller(&self, is_left: impl Fn(&Home) -> bool) -> Result<Arc<Home>, GetError> {
+        let own = Handle::try_current().map_err(|_outside| GetError::NoRuntime)?;
+        // Before the lock is taken, since a panic hook may be the user's code.
+        if !self.has_timer(&own) {
+            return Err(GetError::NoTimer);
+        }
+        let mut binding = self.binding.write().unwrap_or_else(PoisonError::into_inner);
+        match &binding.home {
+            // Another caller was faster.
+            Some(home) if !is_left(home) => Ok(Arc::clone(home)),
+            _ => {
+                let home = Home::new(own, binding.homes);
+                binding.homes += 1;
+                binding.home = Some(Arc::clone(&home));
+                Ok(home)
             }
-        };
-        if bound.has_timer { Ok(bound.handle) } else { Err(GetError::NoTimer) }
+        }
     }
 
-    /// Returns whether the caller is on another runtime than `flight`'s, and has a timer there.
-    pub(crate) fn is_elsewhere_with_timer(&self, flight: &Handle) -> bool {
-        let Ok(own) = Handle::try_current() else { return false };
-        if own.id() == flight.id() {
+    /// Returns whether a runtime has its timer switched on. Tokio tells only by a panic, whose
+    /// message then stands in the log, once.
+    fn has_timer(&self, handle: &Handle) -> bool {
+        if TIMER_SEEN.get() == Some(handle.id()) {
+            return true;
+        }
+        let known = self.without_timer.read().unwrap_or_else(PoisonError::into_inner);
+        if *known == Some(handle.id()) {
             return false;
         }
-        let without = self.without_timer.read().unwrap_or_else(PoisonError::into_inner);
-        if *without == Some(own.id()) {
-            return false;
-        }
-        drop(without);
-        let has_timer = has_timer(&own);
-        if !has_timer {
-            // Remembered, or each of its gets would write tokio's panic to the log.
-            let mut without = self.without_timer.write().unwrap_or_else(PoisonError::into_inner);
-            *without = Some(own.id());
+        drop(known);
+        let probe = || {
+            let _entered = handle.enter();
+            drop(tokio::time::sleep(Duration::ZERO));
+        };
+        let has_timer = catch_unwind(AssertUnwindSafe(probe)).is_ok();
+        if has_timer {
+            TIMER_SEEN.set(Some(handle.id()));
+        } else {
+            let mut known = self.without_timer.write().unwrap_or_else(PoisonError::into_inner);
+            *known = Some(handle.id());
         }
         has_timer
     }
-
-    /// Leaves `from`, which runs nothing any more, for the runtime of the caller.
-    ///
-    /// Returns whether the caller has one, which is what trying again takes. If another caller was
-    /// faster, its choice stays.
-    pub(crate) fn leave(&self, from: &Handle) -> bool {
-        let Ok(own) = Handle::try_current() else { return false };
-        if own.id() != from.id() {
-            let mut bound = self.bound.write().unwrap_or_else(PoisonError::into_inner);
-            if bound.as_ref().is_none_or(|bound| bound.handle.id() == from.id()) {
-                *bound = Some(Bound::new(own));
-            }
-        }
-        true
-    }
-}
-
-impl Bound {
-    fn new(handle: Handle) -> Self {
-        let has_timer = has_timer(&handle);
-        Self { handle, has_timer }
-    }
-}
-
-/// Returns whether the timer of a runtime is switched on. Tokio tells only by a panic, whose message
-/// then stands in the log, once for each node.
-fn has_timer(handle: &Handle) -> bool {
-    let _entered = handle.enter();
-    catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
-}
-
-/// Returns whether the caller runs on another runtime than `handle`'s, or on none.
-fn is_elsewhere(handle: &Handle) -> bool {
-    Handle::try_current().map_or(true, |own| own.id() != handle.id())
 }
 
 /// How many first polls may stand on one stack, each started by the one before: a loader that gets
 /// another key starts that key's load. Beyond it a load gets a task at once, which begins a stack of
 /// its own.
-const MAX_NESTED: usize = 8;
+const MAX_NESTED: usize = 2;
 
 thread_local! {
     static NESTED: Cell<usize> = const { Cell::new(0) };
+    /// The runtime that was last found to have a timer, which it then has for good.
+    static TIMER_SEEN: Cell<Option<Id>> = const { Cell::new(None) };
 }
 
 /// One more first poll on this stack, until it is dropped.
@@ -134,21 +141,23 @@ impl Drop for Nested {
     }
 }
 
-/// Starts a flight: polls it once here, and moves what is not ready then into a task.
+/// Starts a flight: polls it once here if the caller is at `home`, and moves what is not ready then
+/// into a task.
 ///
-/// Most loads that never wait, such as one from memory, end here and cost no task. The poll happens
-/// within `handle`'s runtime, so that what the flight opens lives there wherever the caller is. The
-/// task keeps the caller's span.
-pub(crate) fn start<F>(handle: &Handle, mut flight: Pin<Box<F>>)
+/// Most loads that never wait, such as one from memory, end here and cost no task. A caller on
+/// another runtime does not poll: a load that blocks would hold up that runtime, and a `home` that
+/// was shut down would show itself as an error of the loader. The task keeps the caller's span.
+pub(crate) fn start<F>(home: &Home, mut flight: Pin<Box<F>>)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    if let Some(_nested) = Nested::enter() {
-        let _entered = is_elsewhere(handle).then(|| handle.enter());
+    if home.is_here()
+        && let Some(_nested) = Nested::enter()
+    {
         // The waker may do nothing, since the task polls again at once.
         if flight.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return;
         }
     }
-    handle.spawn(flight.in_current_span());
+    home.handle().spawn(flight.in_current_span());
 }

@@ -25,14 +25,19 @@ where
     F: Fn(Request) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Answer, PeerError>> + Send + 'static,
 {
-    PeerFn { label: label.into(), ask }
+    PeerFn { label: label.into(), ask: Arc::new(ask) }
 }
 
 /// A peer that is asked by an async function; from [`peer_fn`].
-#[derive(Clone)]
 pub struct PeerFn<F> {
     label: Arc<str>,
-    ask: F,
+    ask: Arc<F>,
+}
+
+impl<F> Clone for PeerFn<F> {
+    fn clone(&self) -> Self {
+        Self { label: Arc::clone(&self.label), ask: Arc::clone(&self.ask) }
+    }
 }
 
 impl<F, Fut> Peer for PeerFn<F>
@@ -50,9 +55,10 @@ where
             return completion.tell(Err(error.with_source("no tokio runtime is running here")));
         };
         let deadline = Instant::from_std(request.deadline);
-        let answer = (self.ask)(request);
+        let ask = Arc::clone(&self.ask);
         runtime.spawn(async move {
-            let answer = timeout_at(deadline, answer).await;
+            // Called here, where its panic is the task's too.
+            let answer = timeout_at(deadline, ask(request)).await;
             completion.tell(answer.unwrap_or(Err(PeerErrorKind::TimedOut.into())));
         });
     }

@@ -33,7 +33,7 @@ use crate::request::Request;
 pub trait Picker: Send + Sync + 'static {
     /// Returns the owner of `key`: this node, or a peer to ask.
     ///
-    /// Called once a miss, never on a hit. It must not block.
+    /// Called once a miss, never on a hit. It must not block; if it panics, so does the get.
     fn owner(&self, key: &str) -> Owner;
 
     /// Returns all peers, this node not among them, in no particular order.

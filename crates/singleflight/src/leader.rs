@@ -2,7 +2,6 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::thread;
 
 use crate::driver::{SharedFlight, poll_work};
 use crate::error::Error;
@@ -14,8 +13,9 @@ use crate::shard::Shard;
 ///
 /// Made by [`Group::join`](crate::Group::join) for the caller that opens a flight, and meant to
 /// be moved into the task that does the work. Dropping it ends the flight as well, with
-/// [`Error::Abandoned`], or with [`Error::Panicked`] if it is dropped by a panic: whatever becomes
-/// of the task, nobody waits for ever.
+/// [`Error::Abandoned`]: whatever becomes of the task, nobody waits for ever. That it is dropped while
+/// a thread unwinds says nothing of the work; a panic in the work itself is seen by
+/// [`run`](Self::run).
 #[must_use = "a leader that is dropped ends its flight with an error"]
 pub struct Leader<K, V, E> {
     shard: Arc<Shard<K, V, E>>,
@@ -106,11 +106,7 @@ const ENDED: &str = "a leader that ends its flight is used up";
 impl<K, V, E> Drop for Leader<K, V, E> {
     fn drop(&mut self) {
         if self.flight.is_some() {
-            self.end_once(Err(if thread::panicking() {
-                Error::Panicked("its leader was dropped by a panic".into())
-            } else {
-                Error::Abandoned
-            }));
+            self.end_once(Err(Error::Abandoned));
         }
     }
 }

@@ -115,7 +115,8 @@
 //! - A caller of [`Group::work`] that drives and is not polled keeps the others waiting. Where
 //!   callers cannot be trusted to poll, give the work a task.
 //! - Circles over several tasks or threads are not detected: `a` waits for `b` here, `b` for `a`
-//!   there. Only work that asks for its own key is, directly or through the work of other keys.
+//!   there. Only work that asks for its own key is, directly or through the work of other keys, up to
+//!   sixteen deep.
 
 mod driver;
 mod error;

@@ -4,7 +4,9 @@
 //! being polled, on the same thread, one frame or more further up the stack: so it is enough to
 //! note the flight for as long as its work has the thread.
 
+use std::any::Any;
 use std::cell::Cell;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -35,7 +37,16 @@ pub(crate) fn lead<F, E, R>(flight: &Arc<F>, work: impl FnOnce() -> R) -> Result
     // What a panic leaves behind is dropped and never called again, so nobody can see it.
     let result = catch_unwind(AssertUnwindSafe(work));
     NEST.with(|nest| nest.depth.set(depth));
-    result.map_err(|panic| Error::caught(&*panic))
+    result.map_err(caught)
+}
+
+/// Makes an error of a panic. Its payload's drop may panic too, and the payload of that.
+fn caught<E>(panic: Box<dyn Any + Send>) -> Error<E> {
+    let error = Error::caught(&*panic);
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        mem::forget(again);
+    }
+    error
 }
 
 /// Returns whether this is called by the work of `flight`.

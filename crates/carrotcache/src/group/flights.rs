@@ -1,14 +1,12 @@
 //! Flights that outlive their callers.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use carrotcache_peer::Entry;
-use carrotcache_singleflight::{self as singleflight, Follower, Role};
-use tokio::runtime::Handle;
-use tokio::time::timeout;
+use carrotcache_singleflight::{self as singleflight, Role};
 
 use crate::error::GetError;
+use crate::home::Home;
 use crate::peers::Peers;
 
 /// A table of flights, none of which is run by those who wait for it.
@@ -18,9 +16,17 @@ use crate::peers::Peers;
 pub(super) struct Flights {
     group: Arc<str>,
     peers: Arc<Peers>,
-    table: singleflight::Group<String, Entry, GetError>,
-    /// How long a flight takes at most, if the runtime that it lives on runs.
-    limit: Duration,
+    table: RwLock<Table>,
+}
+
+/// The flights that live on one runtime.
+///
+/// A node that moves to another begins a new table: those of the old one may never end, and nobody
+/// should find them there.
+struct Table {
+    flights: singleflight::Group<String, Entry, GetError>,
+    /// The number of the runtime.
+    home: u64,
 }
 
 /// What a flight brings.
@@ -29,22 +35,20 @@ pub(super) type Fetched = Result<Entry, GetError>;
 /// The duty to end a flight.
 pub(super) type Leader = singleflight::Leader<String, Entry, GetError>;
 
-/// How often a caller starts anew when the runtime of its flight is shut down.
+/// How often a caller starts anew when the runtime of its flight is gone. The last attempt is made on
+/// the caller's own.
 const MAX_ATTEMPTS: usize = 3;
-/// How much later than its limit a flight may end before its runtime is taken for one that does not
-/// run.
-const GRACE: Duration = Duration::from_secs(1);
 
 impl Flights {
-    pub(super) fn new(group: Arc<str>, peers: Arc<Peers>, limit: Duration) -> Self {
-        Self { group, peers, table: singleflight::Group::new(), limit }
+    pub(super) fn new(group: Arc<str>, peers: Arc<Peers>) -> Self {
+        let table = Table { flights: singleflight::Group::new(), home: 0 };
+        Self { group, peers, table: RwLock::new(table) }
     }
 
     /// Waits for the flight of `key`. If there is none, `start` is given the leader of a new one, and
     /// the runtime on which whatever ends it is to live.
     ///
-    /// A caller whose flight was abandoned, because the runtime that it lived on was shut down, starts
-    /// anew on its own.
+    /// A caller whose flight lives on a runtime that is gone starts anew, on its own.
     ///
     /// # Cancel safety
     ///
@@ -52,55 +56,47 @@ impl Flights {
     pub(super) async fn join(
         &self,
         key: &str,
-        start: impl Fn(Leader, Arc<str>, &Handle),
+        start: impl Fn(Leader, Arc<str>, &Arc<Home>),
     ) -> Fetched {
-        for _ in 0..MAX_ATTEMPTS {
+        for attempt in 1..=MAX_ATTEMPTS {
+            let runtime = &self.peers.runtime;
             // Asked for first: a leader without a runtime would fail the followers who have one.
-            let runtime = self.peers.runtime.handle()?;
-            let follower = match self.table.join(key) {
+            let home = match attempt {
+                MAX_ATTEMPTS => runtime.home_at_caller()?,
+                _ => runtime.home()?,
+            };
+            let follower = match self.flights_at(&home).join(key) {
                 Role::Follower(follower) => follower,
                 Role::Leader(leader) => {
                     let follower = leader.follow();
-                    start(leader, Arc::from(key), &runtime);
+                    start(leader, Arc::from(key), &home);
                     follower
                 }
             };
-            match self.wait(follower, key, &runtime).await {
-                Err(singleflight::Error::Abandoned) if self.peers.runtime.leave(&runtime) => {}
-                result => return result.map_err(|error| self.to_get_error(error, key)),
+            let Some(outcome) = home.outlive(follower).await else { continue };
+            match outcome.result {
+                Ok(entry) => return Ok(entry),
+                Err(singleflight::Error::Abandoned) => drop(home.is_shut_down()),
+                // A loader that meets the end of its runtime fails in ways of its own.
+                Err(_) if !home.is_here() && home.is_shut_down() => {}
+                Err(error) => return Err(self.to_get_error(error, key)),
             }
         }
         Err(GetError::Abandoned { key: key.into() })
     }
 
-    /// Waits for the end of a flight.
-    ///
-    /// On the runtime of the flight there is nothing to guard against: its own limit is as alive as the
-    /// caller. On another, the flight's may be one that nobody drives any more. Then its limit never
-    /// passes, and the caller has a clock of its own, unless it is on no runtime or on one without.
-    ///
-    /// # Cancel safety
-    ///
-    /// May be dropped at any time; the flight goes on.
-    async fn wait(
-        &self,
-        follower: Follower<Entry, GetError>,
-        key: &str,
-        runtime: &Handle,
-    ) -> Result<Entry, singleflight::Error<GetError>> {
-        if !self.peers.runtime.is_elsewhere_with_timer(runtime) {
-            return follower.await.result;
+    /// Returns the flights that live at `home`.
+    fn flights_at(&self, home: &Home) -> singleflight::Group<String, Entry, GetError> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        if table.home >= home.number() {
+            return table.flights.clone();
         }
-        let patience = self.limit.saturating_add(GRACE);
-        if let Ok(outcome) = timeout(patience, follower).await {
-            return outcome.result;
+        drop(table);
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        if table.home < home.number() {
+            *table = Table { flights: singleflight::Group::new(), home: home.number() };
         }
-        // The next caller starts anew, on this runtime.
-        self.table.forget(key);
-        self.peers.runtime.leave(runtime);
-        let (group, key) = (Arc::clone(&self.group), Arc::from(key));
-        let error = GetError::TimedOut { group, key, after: patience };
-        Err(singleflight::Error::Failed(error))
+        table.flights.clone()
     }
 
     /// What a flight's end means to those who wait for it.

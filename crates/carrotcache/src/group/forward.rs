@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carrotcache_peer::{Answer, Completion, Entry, Peer, PeerError, PeerErrorKind, Request};
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
+use super::Group;
 use super::flights::{Fetched, Leader};
-use super::{Group, Shared};
 use crate::cache::Place;
 use crate::error::GetError;
+use crate::home::Home;
 
 /// Longer than anyone waits, and short enough to be added to the present.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -24,19 +24,21 @@ impl Group {
     ///
     /// May be dropped at any time; the flight goes on, and its value is mirrored if it is to be.
     pub(super) async fn forward(&self, key: &str, owner: &Arc<dyn Peer>) -> Fetched {
-        let start = |leader: Leader, key: Arc<str>, runtime: &Handle| {
+        let start = |leader: Leader, key: Arc<str>, home: &Arc<Home>| {
+            // First, since it is the user's code: should it panic, nothing has been counted.
+            let label = owner.label().into();
             if let Some(entry) = self.look_again(&key) {
                 return leader.finish(Ok(entry));
             }
             let forward = Forward {
                 group: self.clone(),
                 key,
-                owner: Arc::clone(owner),
+                owner: label,
                 leader,
-                runtime: runtime.clone(),
+                home: Arc::clone(home),
                 span: Span::current(),
             };
-            forward.ask();
+            forward.ask(&**owner);
         };
         self.shared.forwards.join(key, start).await
     }
@@ -57,64 +59,88 @@ impl Group {
 struct Forward {
     group: Group,
     key: Arc<str>,
-    owner: Arc<dyn Peer>,
+    /// The label of the owner. Asked for once: it is the user's code, which must not run when the
+    /// transport has panicked already.
+    owner: Arc<str>,
     leader: Leader,
-    runtime: Handle,
+    home: Arc<Home>,
     span: Span,
 }
 
 impl Forward {
     /// Asks the owner, and returns without waiting.
-    fn ask(self) {
-        let peers = &self.group.shared.peers;
-        let deadline = Instant::now() + peers.timeout.min(LONGEST);
-        let request =
-            Request::new(self.group.shared_name(), Arc::clone(&self.key), deadline.into_std());
-        let (owner, runtime) = (Arc::clone(&self.owner), self.runtime.clone());
+    fn ask(self, owner: &dyn Peer) {
+        let home = Arc::clone(&self.home);
+        let _entered = home.handle().enter();
+        // The deadline is one of the clock that the transport will look at, which is the home's.
+        let deadline = Instant::now() + self.group.shared.peers.timeout.min(LONGEST);
+        let (group, key) = (self.group.shared_name(), Arc::clone(&self.key));
+        let request = Request::new(group, key, deadline.into_std());
         let completion = Completion::new(move |answer| self.end(answer));
-        let _entered = runtime.enter();
-        // A transport that panics drops the completion, which tells an error. The panic itself is of no
-        // use to whoever wants the value.
-        let _ = catch_unwind(AssertUnwindSafe(|| owner.ask(request, completion)));
+        // A transport that panics drops the completion, which tells an error. The panic itself is of
+        // no use to whoever wants the value.
+        quietly(|| owner.ask(request, completion));
     }
 
     /// Ends the flight with the owner's answer, or starts a load if the owner could not be asked.
     ///
-    /// Runs wherever the transport has the answer, so it must not wait.
+    /// Runs wherever the transport has the answer, a panic's unwinding included, so it neither waits
+    /// nor panics. Should what is the user's code in it panic, such as the drop of a value, the
+    /// flight is abandoned, and those who wait start anew.
     fn end(self, answer: Result<Answer, PeerError>) {
-        let Shared { counters, peers, .. } = &*self.group.shared;
-        let label = self.owner.label();
-        let error = match answer {
-            Ok(answer) => {
-                counters.peer_loads.add_one();
-                peers.outages.answered(label);
-                let entry = self.group.mirror(self.key, answer.entry);
-                return self.leader.finish(Ok(entry));
+        let counters = &self.group.shared.counters;
+        let was_asked = answer.as_ref().map_or_else(PeerError::is_verdict, |_| true);
+        let counter = if was_asked { &counters.peer_loads } else { &counters.peer_errors };
+        counter.add_one();
+        quietly(|| match answer {
+            Ok(answer) => self.end_with(answer),
+            Err(error) => {
+                let error = error.at(Arc::clone(&self.owner));
+                if was_asked { self.end_with_verdict(error) } else { self.end_unanswered(error) }
             }
-            Err(error) => error.at(label),
-        };
-        if error.is_verdict() {
-            counters.peer_loads.add_one();
-            peers.outages.answered(label);
-            let (group, key) = (self.group.shared_name(), self.key);
-            let source = Arc::new(error);
-            return self.leader.finish(Err(GetError::LoadFailed { group, key, source }));
-        }
-        counters.peer_errors.add_one();
+        });
+    }
+
+    fn end_with(self, answer: Answer) {
+        self.group.shared.peers.outages.answered(&self.owner);
+        let entry = self.group.mirror(self.key, answer.entry);
+        self.leader.finish(Ok(entry));
+    }
+
+    fn end_with_verdict(self, verdict: PeerError) {
+        self.group.shared.peers.outages.answered(&self.owner);
+        let (group, key, source) = (self.group.shared_name(), self.key, Arc::new(verdict));
+        self.leader.finish(Err(GetError::LoadFailed { group, key, source }));
+    }
+
+    fn end_unanswered(self, error: PeerError) {
         if error.kind == PeerErrorKind::Runtime {
             return self.leader.finish(Err(GetError::CannotAskPeers { source: error }));
         }
-        peers.outages.failed(label, &error, &*peers.picker);
+        // Our own runtime's end is no outage of the peer's.
+        if error.kind != PeerErrorKind::Dropped || !self.home.is_shut_down() {
+            self.group.shared.peers.outages.failed(&self.owner, &error);
+        }
         self.load_here();
     }
 
     /// Ends the flight with what the loader brings, in a task: whoever had the answer goes on.
     fn load_here(self) {
-        let Self { group, key, leader, runtime, span, .. } = self;
+        let Self { group, key, leader, home, span, .. } = self;
         let load = async move {
             let loaded = group.load(&key, Place::Hot).await;
             leader.finish(loaded);
         };
-        runtime.spawn(load.instrument(span));
+        home.handle().spawn(load.instrument(span));
+    }
+}
+
+/// Runs what may be the user's code, and lets no panic of it pass, not even one of the panic's own
+/// payload.
+fn quietly(code: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(code))
+        && let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        std::mem::forget(again);
     }
 }

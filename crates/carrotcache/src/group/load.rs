@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use carrotcache_peer::{BoxError, Entry};
-use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::Group;
 use super::flights::{Fetched, Leader};
 use crate::cache::Place;
 use crate::error::GetError;
+use crate::home::Home;
 use crate::runtime;
 use crate::value::Value;
 
@@ -26,8 +26,8 @@ impl Group {
     ///
     /// May be dropped at any time; the flight goes on.
     pub(super) async fn load(&self, key: &str, place: Place) -> Fetched {
-        let start = |leader: Leader, key, runtime: &Handle| {
-            runtime::start(runtime, Box::pin(leader.run(self.clone().run_load(key, place))));
+        let start = |leader: Leader, key, home: &Arc<Home>| {
+            runtime::start(home, Box::pin(leader.run(self.clone().run_load(key, place))));
         };
         self.shared.loads.join(key, start).await
     }

@@ -98,15 +98,14 @@ impl Group {
     ) -> Self {
         let name: Arc<str> = name.into();
         let Options { max_bytes, max_key_bytes, load_timeout, mirroring } = options;
-        let flights = |limit| Flights::new(Arc::clone(&name), Arc::clone(&peers), limit);
+        let flights = || Flights::new(Arc::clone(&name), Arc::clone(&peers));
         let shared = Shared {
             max_key_bytes,
             load_timeout,
             loader,
             cache: GroupCache::new(max_bytes),
-            loads: flights(load_timeout),
-            // A forward may end in a load here.
-            forwards: flights(peers.timeout.saturating_add(load_timeout)),
+            loads: flights(),
+            forwards: flights(),
             mirror: Mirror::new(mirroring),
             counters: Counters::default(),
             name: Arc::clone(&name),
@@ -120,8 +119,8 @@ impl Group {
     ///
     /// A cached key costs one look-up, or two if it is mirrored: no allocation, no task, and the
     /// future is ready when it is first polled. On a miss, everyone who asks for the key meanwhile
-    /// shares one fetch. The loader's future is first polled by the caller, and moves into a task if
-    /// it is not ready then. The call itself has no time limit; wrap it in `tokio::time::timeout` to
+    /// shares one fetch. The loader's future is first polled by the caller, if that is on the node's
+    /// runtime, and moves into a task if it is not ready then. The call itself has no time limit; wrap it in `tokio::time::timeout` to
     /// leave early.
     ///
     /// # Errors
@@ -190,8 +189,14 @@ impl Group {
     }
 
     /// A miss: the owner is asked, which may be this node.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get`](Self::get).
     async fn fetch(&self, key: &str) -> Fetched {
         self.shared.counters.loads.add_one();
+        // Callers that miss in a loop, with a loader that is always ready, give others a turn.
+        tokio::task::coop::consume_budget().await;
         match self.shared.peers.picker.owner(key) {
             Owner::Local => self.load(key, Place::Main).await,
             Owner::Remote(peer) => self.forward(key, &peer).await,

@@ -1,13 +1,19 @@
 //! One node and several runtimes: where loads run, and what their end means to others.
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use carrotcache::{GetError, Node};
-use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, TryFutureExt};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::support::{Mesh, Source, group_of, until};
+use crate::transport::assert_sums;
 
 fn current_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -31,21 +37,23 @@ fn a_caller_whose_runtime_is_not_driven_any_more_holds_up_nobody() {
     drop(leaving);
 }
 
+/// Takes the five seconds that a runtime may show no sign of life.
 #[test]
 fn a_node_bound_to_a_runtime_that_nobody_drives_moves_to_one_that_runs() {
     let source = Source::gated();
-    let timeout = Duration::from_millis(10);
-    let group =
-        Node::new().group("g").load_timeout(timeout).loader(source.clone()).build().unwrap();
+    let group = group_of(source.clone());
     let asleep = current_thread();
-    assert!(asleep.block_on(async { group.get("Tom").now_or_never() }).is_none());
-
+    for key in ["Tom", "Jack"] {
+        assert!(asleep.block_on(async { group.get(key).now_or_never() }).is_none());
+    }
+    // Those two are the first in line, and sleep.
+    source.release(4);
     let awake = current_thread();
-    let error = awake.block_on(group.get("Tom")).unwrap_err();
-    assert!(matches!(error, GetError::TimedOut { .. }), "{error:?}");
-    // One for the load that sleeps, which is the first in line.
-    source.release(2);
     assert_eq!(awake.block_on(group.get("Tom")).unwrap(), "Tom!");
+    // The other one is not joined where it sleeps.
+    assert_eq!(awake.block_on(group.get("Jack")).unwrap(), "Jack!");
+    drop(asleep);
+    assert_sums(&group.stats());
 }
 
 #[test]
@@ -148,6 +156,167 @@ async fn forwards_are_asked_on_the_nodes_runtime() {
     .await;
     let (a, b, again) = gets.unwrap();
     assert_eq!((a.unwrap(), b.unwrap(), again.unwrap()), ("a!".into(), "b!".into(), "a!".into()));
+}
+
+/// Waits for `future` on a thread that is on no runtime.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        thread::park();
+    }
+}
+
+/// A loader that needs its runtime from its first poll on would fail in ways of its own on one that
+/// was shut down.
+#[test]
+fn a_node_whose_runtime_was_shut_down_moves_whatever_its_loader_needs() {
+    type Load = fn() -> BoxFuture<'static, std::io::Result<()>>;
+    let loads: [(&str, Load); 3] = [
+        ("a timer", || tokio::time::sleep(Duration::from_millis(1)).map(Ok).boxed()),
+        ("a task", || async { Ok(tokio::spawn(async {}).await?) }.boxed()),
+        ("a socket", || {
+            async { tokio::net::TcpListener::bind("127.0.0.1:0").map_ok(drop).await }.boxed()
+        }),
+    ];
+    for (what, load) in loads {
+        let home = Runtime::new().unwrap();
+        let node = Node::builder().runtime(home.handle().clone()).build();
+        let loader = move |key: String| async move {
+            load().await?;
+            Ok::<_, std::io::Error>(Some(key))
+        };
+        let group = node.group("g").loader(loader).build().unwrap();
+        home.block_on(group.get("before")).unwrap();
+        drop(home);
+        for key in ["Tom", "Jack"] {
+            assert_eq!(current_thread().block_on(group.get(key)).unwrap(), key, "{what}");
+        }
+        assert_sums(&group.stats());
+    }
+}
+
+/// The five seconds without a sign of life count from the first of them.
+#[test]
+fn callers_that_give_up_early_move_a_node_whose_runtime_nobody_drives() {
+    let asleep = current_thread();
+    let node = Node::builder().runtime(asleep.handle().clone()).build();
+    let group = node.group("g").loader(Source::default()).build().unwrap();
+    let awake = current_thread();
+    let hasty = || tokio::time::timeout(Duration::from_millis(200), group.get("Tom"));
+    // Ends, or the test's own time is over.
+    while awake.block_on(async { hasty().await }).is_err() {}
+    assert_eq!(awake.block_on(group.get("Tom")).unwrap(), "Tom!");
+}
+
+#[test]
+fn nobody_hangs_for_a_runtime_that_nobody_drives() {
+    let asleep = current_thread();
+    let node = Node::builder().runtime(asleep.handle().clone()).build();
+    let group = node.group("g").loader(Source::default()).build().unwrap();
+    // Outside of all runtimes there is none to move to.
+    let error = block_on(group.get("Tom")).unwrap_err();
+    assert!(matches!(error, GetError::NoRuntime), "{error:?}");
+}
+
+#[test]
+fn a_runtime_that_is_dropped_by_a_panic_is_shut_down_as_any_other() {
+    let (send, receive) = mpsc::channel();
+    let dying = thread::spawn(move || {
+        let home = Runtime::new().unwrap();
+        let source = Source::gated();
+        let node = Node::builder().runtime(home.handle().clone()).build();
+        let group = node.group("g").loader(source.clone()).build().unwrap();
+        let elsewhere = source.clone();
+        let waiter = thread::spawn(move || current_thread().block_on(group.get("Tom")));
+        while source.started() == 0 {
+            thread::yield_now();
+        }
+        send.send((waiter, elsewhere)).unwrap();
+        panic!("as asked");
+    });
+    let (waiter, source) = receive.recv().unwrap();
+    assert!(dying.join().is_err());
+    source.release(2);
+    assert_eq!(waiter.join().unwrap().unwrap(), "Tom!", "the loader has not panicked");
+}
+
+#[test]
+fn a_first_caller_without_a_timer_spoils_nothing_for_the_next() {
+    let group = group_of(Source::default());
+    let bare = Builder::new_current_thread().build().unwrap();
+    assert!(matches!(bare.block_on(group.get("Tom")), Err(GetError::NoTimer)));
+    drop(bare);
+    assert_eq!(current_thread().block_on(group.get("Tom")).unwrap(), "Tom!");
+}
+
+/// A paused clock jumps as soon as its runtime has nothing to do.
+#[test]
+fn a_callers_paused_clock_ends_no_wait() {
+    let home = Runtime::new().unwrap();
+    let node = Node::builder().runtime(home.handle().clone()).build();
+    let source = Source::gated();
+    let group = node.group("g").loader(source.clone()).build().unwrap();
+    let paused = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let waits = thread::spawn(move || paused.block_on(group.get("Tom")));
+    home.block_on(until(|| source.started() == 1));
+    source.release(1);
+    assert_eq!(waits.join().unwrap().unwrap(), "Tom!");
+    assert_eq!(source.started(), 1);
+}
+
+/// A loader that blocks is its runtime's to bear, and no other's.
+#[test]
+fn a_caller_elsewhere_is_not_held_up_by_a_loader_that_blocks() {
+    let home = Runtime::new().unwrap();
+    let node = Node::builder().runtime(home.handle().clone()).build();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = Arc::new(Mutex::new(wait));
+    let loader = move |key: String| {
+        let wait = Arc::clone(&wait);
+        async move {
+            wait.lock().unwrap().recv().unwrap();
+            Ok::<_, std::io::Error>(Some(key))
+        }
+    };
+    let group = node.group("g").loader(loader).build().unwrap();
+    let elsewhere = current_thread();
+    // Returns although the loader has the thread that polls it.
+    assert!(elsewhere.block_on(async { group.get("Tom").now_or_never() }).is_none());
+    go_on.send(()).unwrap();
+    assert_eq!(elsewhere.block_on(group.get("Tom")).unwrap(), "Tom");
+}
+
+#[tokio::test]
+async fn misses_in_a_loop_give_others_a_turn() {
+    let loader = |key: String| async move { Ok::<_, std::io::Error>(Some(key)) };
+    let group = group_of(loader);
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    let misses = tokio::spawn(async move {
+        for key in 0..10_000 {
+            group.get(&key.to_string()).await.unwrap();
+        }
+    });
+    misses.await.unwrap();
+    other.abort();
+    let turns = turns.load(Ordering::SeqCst);
+    assert!(turns > 10, "10,000 misses in a row, and another task had {turns} turns");
 }
 
 async fn until_async(mut condition: impl FnMut() -> bool) {

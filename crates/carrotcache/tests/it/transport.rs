@@ -172,6 +172,56 @@ async fn a_value_that_nobody_waits_for_any_more_is_mirrored() {
     assert_sums(&group.stats());
 }
 
+/// What a transport's own runtime was to it, its end is to the node: nothing that a caller sees.
+#[test]
+fn a_transport_that_panics_for_a_runtime_that_is_gone_costs_a_local_load() {
+    let home = tokio::runtime::Runtime::new().unwrap();
+    let source = Source::default();
+    let group = {
+        let _entered = home.enter();
+        group(&source, |_, _completion| panic!("the driver is gone"))
+    };
+    drop(home);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    assert_eq!(runtime.block_on(group.get("Tom")).unwrap(), "Tom!");
+    assert_sums(&group.stats());
+}
+
+/// Bytes whose drop panics.
+struct Bomb;
+
+impl AsRef<[u8]> for Bomb {
+    fn as_ref(&self) -> &[u8] {
+        b"bomb"
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("the value's drop");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_value_whose_drop_panics_does_not_harm_the_thread_that_tells_it() {
+    let (send, mut tellers) = tokio::sync::mpsc::unbounded_channel();
+    let node = node(move |_, completion| {
+        let teller = std::thread::spawn(|| {
+            let value = bytes::Bytes::from_owner(Bomb);
+            completion.tell(Ok(Answer::new(carrotcache::ByteView::from(value))));
+        });
+        send.send(teller).unwrap();
+    });
+    let mirroring = carrotcache::Mirroring::Always;
+    let group = node.group("g").mirroring(mirroring).loader(Source::default()).build().unwrap();
+    // Kept as a copy, the original is dropped: by the thread that told it.
+    let _ = group.get("Tom").await;
+    let teller = tellers.recv().await.unwrap();
+    assert!(teller.join().is_ok(), "it may have answers for others to tell");
+}
+
 #[tokio::test]
 async fn the_deadline_is_the_nodes_peer_timeout() {
     let left = Arc::new(AtomicUsize::new(0));

@@ -327,7 +327,8 @@ impl World {
             waker.expect("the work was polled").wake();
             return;
         };
-        run.ended = Some(end);
+        // A leader that is dropped by a panic abandons its flight: the panic may be another's.
+        run.ended = Some(if end == End::Panic { End::Abandon } else { end });
         run.in_table = false;
         match end {
             End::Finish => leader.finish(Ok(Tracked::new(index, &self.alive))),

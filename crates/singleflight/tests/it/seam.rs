@@ -86,7 +86,7 @@ fn a_leader_that_is_dropped_abandons_its_followers() {
 }
 
 #[test]
-fn a_leader_that_a_panic_drops_says_so() {
+fn a_leader_that_a_panic_drops_is_as_any_other_that_is_dropped() {
     let flights = Flights::new();
     let leader = lead(&flights);
     let follower = follow(&flights);
@@ -95,6 +95,26 @@ fn a_leader_that_a_panic_drops_says_so() {
         panic!("boom");
     }));
     assert!(unwound.is_err());
+    // The thread's panic need not be the work's: a runtime that is dropped by it drops all tasks.
+    assert_eq!(result(follower), Err(Error::Abandoned));
+}
+
+/// A panic may carry a payload whose own drop panics.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the payload's drop");
+    }
+}
+
+#[test]
+fn a_panic_whose_payload_panics_when_it_is_dropped_is_still_an_error() {
+    let flights = Flights::new();
+    let leader = lead(&flights);
+    let follower = follow(&flights);
+    let mut run = Box::pin(leader.run(async { std::panic::panic_any(Bomb) }));
+    assert!(poll(&mut run).is_ready());
     assert!(matches!(result(follower), Err(Error::Panicked(_))));
 }
 
