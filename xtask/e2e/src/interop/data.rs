@@ -1,13 +1,14 @@
 //! The keys and values of the mixed rings, and the two files that hold them: text for the Go nodes,
 //! SQLite for the Rust nodes.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
 use super::kind::Kind;
+use crate::node::rows;
 
 /// The group in which nearly all keys are.
 pub(super) const GROUP: &str = "scores";
@@ -134,39 +135,16 @@ impl Files {
         rows: impl IntoIterator<Item = &'a Entry>,
     ) -> Result<Self> {
         let files = Self { text: folder.join("data.txt"), sqlite: folder.join("data.db") };
-        let mut text = std::io::BufWriter::new(std::fs::File::create(&files.text)?);
+        let mut text = BufWriter::new(File::create(&files.text)?);
         for Entry { group, key, value, .. } in rows {
-            write_line(&mut text, group.as_bytes(), key.as_bytes(), value)?;
+            rows::write(&mut text, group.as_bytes(), key.as_bytes(), value)?;
         }
         text.flush()?;
-        let output = Command::new(import).arg(&files.text).arg(&files.sqlite).output();
-        let output = output.context("cannot run the example `import`")?;
-        let printed = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "the example `import` failed: {printed}");
-        write_line(&mut text, GROUP.as_bytes(), NOT_UTF_8, NOT_UTF_8_VALUE.as_bytes())?;
+        rows::import(import, &files.text, &files.sqlite)?;
+        rows::write(&mut text, GROUP.as_bytes(), NOT_UTF_8, NOT_UTF_8_VALUE.as_bytes())?;
         text.flush()?;
         Ok(files)
     }
-}
-
-/// Writes `"group"\t"key"\t"value"`, quoted as Go quotes strings.
-fn write_line(out: &mut impl Write, group: &[u8], key: &[u8], value: &[u8]) -> Result<()> {
-    let [group, key, value] = [group, key, value].map(quoted);
-    writeln!(out, "{group}\t{key}\t{value}").context("cannot write the data")
-}
-
-fn quoted(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() + 2);
-    text.push('"');
-    for &byte in bytes {
-        match byte {
-            b'"' | b'\\' => text.extend(['\\', char::from(byte)]),
-            b' '..=b'~' => text.push(char::from(byte)),
-            _ => text.push_str(&format!("\\x{byte:02x}")),
-        }
-    }
-    text.push('"');
-    text
 }
 
 #[cfg(test)]
@@ -208,12 +186,6 @@ mod tests {
             paths.filter_map(|path| Some(unescaped(path.rsplit_once('/')?.1))).collect();
         let ours = kinds().into_iter().map(String::into_bytes).chain([NOT_UTF_8.to_vec()]);
         assert_eq!(ours.collect::<BTreeSet<_>>(), keys);
-    }
-
-    #[test]
-    fn quotes_leave_nothing_that_would_end_a_field() {
-        assert_eq!(quoted(b"a\tb\n\"\\\0\xff"), r#""a\x09b\x0a\"\\\x00\xff""#);
-        assert_eq!(quoted("é".as_bytes()), r#""\xc3\xa9""#);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod api;
+pub mod rows;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
