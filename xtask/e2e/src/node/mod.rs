@@ -120,6 +120,12 @@ impl Node {
         self.running.as_ref().map(Daemon::output).unwrap_or_default()
     }
 
+    /// Returns how many lines the process has printed, while it runs.
+    #[must_use]
+    pub fn printed(&self) -> u64 {
+        self.running.as_ref().map_or(0, Daemon::printed)
+    }
+
     /// Starts the process and waits until it answers.
     ///
     /// # Errors

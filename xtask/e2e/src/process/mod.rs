@@ -63,6 +63,11 @@ impl Daemon {
         self.output.lines().join("\n")
     }
 
+    /// Returns how many lines the process has printed, on either stream.
+    pub fn printed(&self) -> u64 {
+        self.output.count()
+    }
+
     /// Waits until `url` answers with a status of success.
     ///
     /// # Errors
