@@ -38,6 +38,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = humantime::parse_duration)]
     pub(crate) slow_db: Duration,
 
+    /// How long another node may take to answer before its value is loaded here
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub(crate) peer_timeout: Duration,
+
     /// What to log to standard error: a level, or `target=level` separated by commas
     #[arg(long, value_name = "FILTER", default_value = "info", value_parser = filter)]
     pub(crate) log: EnvFilter,

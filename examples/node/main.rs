@@ -75,7 +75,7 @@ impl Server {
         pool.set_peers(&args.peers).context("--peers")?;
         let database = Database::open(&args.db, args.slow_db).await?;
 
-        let node = Node::builder().peers(pool.clone()).build();
+        let node = Node::builder().peers(pool.clone()).peer_timeout(args.peer_timeout).build();
         for table in database.tables() {
             let group = node.group(table).max_bytes(args.max_bytes.as_u64());
             group.loader(loader(&database, table)).build()?;
