@@ -42,6 +42,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     pub(crate) peer_timeout: Duration,
 
+    /// The largest value that is taken from another node
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    pub(crate) max_answer_bytes: ByteSize,
+
     /// What to log to standard error: a level, or `target=level` separated by commas
     #[arg(long, value_name = "FILTER", default_value = "info", value_parser = filter)]
     pub(crate) log: EnvFilter,

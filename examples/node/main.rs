@@ -71,7 +71,9 @@ impl Server {
     /// Checks the arguments and acquires what may be refused: signals, database, ports.
     async fn start(args: &Args) -> Result<Self> {
         let shutdown = Shutdown::on_signal()?;
-        let pool = HttpPool::builder(args.addr.as_str()).build().context("--addr")?;
+        let pool = HttpPool::builder(args.addr.as_str());
+        let pool =
+            pool.max_answer_bytes(args.max_answer_bytes.as_u64()).build().context("--addr")?;
         pool.set_peers(&args.peers).context("--peers")?;
         let database = Database::open(&args.db, args.slow_db).await?;
 

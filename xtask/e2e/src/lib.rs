@@ -15,3 +15,4 @@ pub mod node;
 pub mod process;
 pub mod programs;
 pub mod report;
+pub mod soak;

@@ -25,6 +25,7 @@ pub enum Ports {
 /// The addresses of the nodes of one ring, all on the loopback interface.
 #[derive(Clone, Debug)]
 pub struct Addresses {
+    ports: Vec<u16>,
     urls: Vec<String>,
     apis: Vec<String>,
 }
@@ -55,6 +56,7 @@ impl Addresses {
         Ok(Self {
             urls: own.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),
             apis: apis.iter().map(|port| format!("127.0.0.1:{port}")).collect(),
+            ports: own,
         })
     }
 
@@ -62,6 +64,12 @@ impl Addresses {
     #[must_use]
     pub fn urls(&self) -> &[String] {
         &self.urls
+    }
+
+    /// Returns the ports of the base URLs.
+    #[must_use]
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
     }
 
     /// Returns where the nodes' APIs listen, in the same order.

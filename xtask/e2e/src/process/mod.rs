@@ -9,6 +9,7 @@ pub mod interrupt;
 mod output;
 pub mod ports;
 pub mod tied;
+pub mod usage;
 
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;

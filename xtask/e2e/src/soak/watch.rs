@@ -1,0 +1,187 @@
+//! What the nodes use while the soak runs, and what they have left open when it is over.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytesize::ByteSize;
+use tokio::time::{Instant, interval, sleep};
+
+use super::bounds;
+use crate::node::Node;
+use crate::process::usage::{Socket, Usage, sockets};
+
+/// How often the nodes are looked at.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
+/// How often it is told how far the soak is.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the nodes have used.
+pub(super) struct Watch {
+    /// What each used when it was new.
+    start: Vec<Usage>,
+    /// The most that each has used.
+    peak: Vec<Usage>,
+}
+
+impl Watch {
+    /// Looks at the nodes for the first time.
+    ///
+    /// # Errors
+    ///
+    /// When one does not run.
+    pub(super) fn new(nodes: &[Node]) -> Result<Self> {
+        let start = nodes.iter().map(usage).collect::<Result<Vec<_>>>()?;
+        Ok(Self { peak: start.clone(), start })
+    }
+
+    /// Looks at the nodes for `time`, and tells by `tell` now and then how far it has come.
+    ///
+    /// # Errors
+    ///
+    /// When one has ended, or uses twice what it may.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub(super) async fn run(
+        &mut self,
+        nodes: &[Node],
+        time: Duration,
+        tell: impl Fn(Duration),
+    ) -> Result<()> {
+        let (start, mut ticks, mut told) = (Instant::now(), interval(SAMPLE_INTERVAL), 0);
+        while start.elapsed() < time {
+            ticks.tick().await;
+            self.look(nodes)?;
+            let due = start.elapsed().as_secs() / TELL_INTERVAL.as_secs();
+            if due > told {
+                told = due;
+                tell(start.elapsed());
+                println!("       {}", self.text(nodes));
+            }
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, nodes: &[Node]) -> Result<()> {
+        for ((node, start), peak) in nodes.iter().zip(&self.start).zip(&mut self.peak) {
+            let (now, most) = (usage(node)?, bounds::of(*start));
+            *peak = peak.max(now);
+            ensure!(
+                now.resident_bytes < 2 * most.resident_bytes,
+                "{} uses {}, more than twice the {} that it may: the soak ends here",
+                node.name(),
+                size(now.resident_bytes),
+                size(most.resident_bytes)
+            );
+        }
+        Ok(())
+    }
+
+    /// Returns the most that each has used, as a line.
+    fn text(&self, nodes: &[Node]) -> String {
+        let of_node = |(node, peak): (&Node, &Usage)| {
+            let (bytes, lines) = (size(peak.resident_bytes), node.printed());
+            let Usage { descriptors, threads, .. } = peak;
+            format!("{bytes}, {descriptors} descriptors, {threads} threads, {lines} lines")
+        };
+        let nodes: Vec<_> = nodes.iter().zip(&self.peak).map(of_node).collect();
+        format!("at most: {}", nodes.join("; "))
+    }
+
+    /// Returns for each node, by its place, what it has used and what it may use.
+    pub(super) fn found(&self) -> impl Iterator<Item = (Usage, Usage)> {
+        self.peak.iter().copied().zip(self.start.iter().map(|start| bounds::of(*start)))
+    }
+}
+
+/// Returns how many bytes that is, to be read.
+pub(super) fn size(bytes: u64) -> String {
+    ByteSize::b(bytes).to_string()
+}
+
+fn usage(node: &Node) -> Result<Usage> {
+    let found = node.id().context("it is not running").and_then(Usage::of);
+    found.with_context(|| format!("{} has ended; it said:\n{}", node.name(), node.output()))
+}
+
+/// Waits until no node has a connection open other than to another node; the
+/// nodes listen at `ports`, the fakes at `peers`.
+///
+/// Returns how long that took.
+///
+/// # Errors
+///
+/// When some are open still after the limit.
+///
+/// # Cancel safety
+///
+/// May be dropped at any time.
+pub(super) async fn until_closed(nodes: &[Node], ports: &[u16], peers: &[u16]) -> Result<Duration> {
+    let start = Instant::now();
+    loop {
+        let left = left(nodes, ports, peers)?;
+        if left.is_empty() {
+            return Ok(start.elapsed());
+        }
+        ensure!(
+            start.elapsed() < bounds::LEFT_TIME,
+            "after {:?} open still: {}",
+            bounds::LEFT_TIME,
+            left.join("; ")
+        );
+        sleep(SAMPLE_INTERVAL).await;
+    }
+}
+
+/// Returns what each node has open that it should not have, as a text.
+fn left(nodes: &[Node], ports: &[u16], peers: &[u16]) -> Result<Vec<String>> {
+    let ids = nodes.iter().map(|node| node.id().context("a node has ended"));
+    let open = ids.map(|id| sockets(id?)).collect::<Result<Vec<_>>>()?;
+    let all: Vec<_> = open.iter().flatten().copied().collect();
+    let mut found = Vec::new();
+    for ((node, &port), open) in nodes.iter().zip(ports).zip(&open) {
+        let [to_peers, foreign] = count(open, &all, peers, port);
+        if to_peers + foreign > 0 {
+            let name = node.name();
+            found.push(format!("{name} has {to_peers} to fake peers, {foreign} of strangers"));
+        }
+    }
+    Ok(found)
+}
+
+/// Counts the sockets of a node to `peers`, and those that others than nodes have to its `port`; `all`
+/// are the sockets of all nodes.
+fn count(open: &[Socket], all: &[Socket], peers: &[u16], port: u16) -> [usize; 2] {
+    let to_peers = open.iter().filter(|socket| peers.contains(&socket.remote_port));
+    let accepted =
+        open.iter().filter(|socket| socket.local_port == port && socket.remote_port != 0);
+    let foreign = accepted.filter(|socket| {
+        let other = Socket { local_port: socket.remote_port, remote_port: port };
+        !all.contains(&other)
+    });
+    [to_peers.count(), foreign.count()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_between_nodes_are_no_strangers_and_listeners_no_connections() {
+        let socket = |local_port, remote_port| Socket { local_port, remote_port };
+        let listeners = [socket(8001, 0), socket(9999, 0)];
+        let from_node = [socket(8001, 50_001)];
+        let other_node = [socket(50_001, 8001)];
+        let api = [socket(9999, 50_002)];
+        let quiet = [&listeners[..], &from_node, &api].concat();
+        let all = [&quiet[..], &other_node].concat();
+        assert_eq!(count(&quiet, &all, &[8003, 8004], 8001), [0, 0]);
+
+        let busy = [&quiet[..], &[socket(50_003, 8003), socket(8001, 50_004)]].concat();
+        let all = [&busy[..], &other_node].concat();
+        assert_eq!(count(&busy, &all, &[8003, 8004], 8001), [1, 1]);
+        // The other node has closed its end: what is left here belongs to nobody.
+        assert_eq!(count(&quiet, &quiet, &[8003], 8001), [0, 1]);
+    }
+}
