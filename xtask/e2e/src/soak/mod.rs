@@ -64,7 +64,7 @@ pub struct Args {
 /// When the future is dropped, the nodes are killed.
 pub async fn run(args: &Args) -> Result<()> {
     let programs = build_examples(["node", "import"], args.release)?;
-    let seed = args.seed.unwrap_or_else(rand::random);
+    let seed = args.seed.unwrap_or_else(seeds::any);
     let soaked = unless_interrupted(soak(&programs, args.seconds, seed)).await;
     soaked.with_context(|| format!("the soak with --seed {seed}"))
 }

@@ -1,7 +1,14 @@
 //! Random numbers that a seed says.
 
+use std::hash::{BuildHasher, RandomState};
+
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+
+/// Returns another seed each time, short enough to be typed.
+pub(super) fn any() -> u64 {
+    RandomState::new().hash_one(()) >> 40
+}
 
 /// Returns the random numbers of one of those who draw them: each has its own, which do not depend on
 /// who else draws when.
