@@ -57,6 +57,8 @@ const STEPS: &[Step] = &[
     step("package", "publish --workspace --dry-run --allow-dirty"),
     step("cluster", "xtask cluster"),
     step("interop", "xtask interop"),
+    // A minute of misbehaviour; the seed that it prints repeats it.
+    step("soak", "xtask soak --seconds 60"),
     // Prints the closing line of the tests that it runs, so those are counted.
     step("databases", "xtask databases"),
 ];

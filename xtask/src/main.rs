@@ -23,6 +23,8 @@ enum Task {
     Databases(e2e::Args),
     /// Check that nodes of Go's groupcache and ours can share a ring
     Interop(e2e::Args),
+    /// Have nodes share a ring with peers that misbehave, and see what they use and answer
+    Soak(e2e::Args),
     Tidy(tidy::Args),
 }
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Task::Codegen(args) => codegen::run(&args),
         Task::Databases(args) => e2e::run("databases", &args),
         Task::Interop(args) => e2e::run("interop", &args),
+        Task::Soak(args) => e2e::run("soak", &args),
         Task::Tidy(args) => tidy::run(&args),
     };
     match outcome {

@@ -137,7 +137,7 @@ mod tests {
             }
         });
         let load = Load::default();
-        let error = load.run(&[api.clone()], 1).await.unwrap_err().to_string();
+        let error = load.run(std::slice::from_ref(&api), 1).await.unwrap_err().to_string();
         assert!(error.contains(api.address()) && error.contains("small-99999"), "{error}");
     }
 }

@@ -40,7 +40,7 @@ use crate::report::Report;
 #[derive(clap::Args)]
 pub struct Args {
     /// How long to go on
-    #[arg(long, default_value_t = 60, value_name = "N", value_parser = clap::value_parser!(u64).range(5..=86_400))]
+    #[arg(long, default_value_t = 60, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=86_400))]
     seconds: u64,
 
     /// What decides who does what, to repeat a run [default: another one each time]
@@ -193,6 +193,9 @@ impl Soak {
             claim(&format!("had {open} descriptors open, of {most}"), open <= most);
             let printed = node.printed();
             claim(&format!("printed {printed} lines, of {lines}"), printed <= lines);
+            if printed > lines {
+                report.note(&node.output());
+            }
         }
     }
 

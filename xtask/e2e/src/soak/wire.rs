@@ -35,11 +35,10 @@ pub(super) fn message(value: &[u8]) -> Vec<u8> {
     let mut message = vec![VALUE_TAG];
     let mut len = value.len();
     while len > 0x7f {
-        message.push((len & 0x7f) as u8 | 0x80);
+        message.push(len.to_le_bytes()[0] | 0x80);
         len >>= 7;
     }
-    #[expect(clippy::cast_possible_truncation)]
-    message.push(len as u8);
+    message.push(len.to_le_bytes()[0]);
     message.extend_from_slice(value);
     message
 }

@@ -13,15 +13,17 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn help_lists_each_task_and_no_hidden_one() {
     let help = text(&e2e(&["--help"]).stdout);
-    for task in ["cluster", "databases", "interop"] {
+    for task in ["cluster", "databases", "interop", "soak"] {
         assert!(help.contains(&format!("\n  {task} ")), "{help}");
     }
     assert!(!help.contains("tied"), "{help}");
 }
 
 #[test]
-fn a_cluster_of_nobody_is_a_usage_error() {
-    for args in [["cluster", "--nodes", "0"], ["cluster", "--requests", "0"]] {
+fn a_cluster_of_nobody_and_a_soak_of_no_time_are_usage_errors() {
+    let usages =
+        [["cluster", "--nodes", "0"], ["cluster", "--requests", "0"], ["soak", "--seconds", "0"]];
+    for args in usages {
         let output = e2e(&args);
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).contains(args[1]), "{}", text(&output.stderr));

@@ -302,12 +302,20 @@ impl Client {
         }
     }
 
-    /// Goes on with `work` for as long as a connection is held.
+    /// Goes on with `work` for as long as a connection is held. At the end of the soak only the
+    /// connection stays: who still read a little would be in his right.
     async fn while_held(&mut self, work: impl Future<Output = Result<()>>) -> Result<()> {
+        let mut phase = self.phase.clone();
+        let ending = async {
+            let _ending = phase.wait_for(|phase| *phase != Phase::Running).await;
+        };
         tokio::select! {
-            ended = work => ended,
-            () = self.hold() => Ok(()),
+            ended = work => return ended,
+            () = self.hold() => return Ok(()),
+            () = ending => {}
         }
+        self.hold().await;
+        Ok(())
     }
 
     /// Waits for a random time; from the end of the soak on, until all is over.
@@ -380,5 +388,23 @@ mod tests {
         assert!(!holding.is_finished());
         phase.send_replace(Phase::Over);
         holding.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_something_leaves_off_at_the_end_and_holds_on() {
+        let (_listener, phase, mut client) = client().await;
+        phase.send_replace(Phase::Ending);
+        let (done, mut doing) = tokio::sync::oneshot::channel::<()>();
+        let holding = tokio::spawn(async move {
+            let work = async move {
+                let _done = done;
+                std::future::pending().await
+            };
+            client.while_held(work).await
+        });
+        (&mut doing).await.unwrap_err();
+        assert!(!holding.is_finished());
+        phase.send_replace(Phase::Over);
+        holding.await.unwrap().unwrap();
     }
 }
