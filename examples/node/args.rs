@@ -7,6 +7,8 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
+use crate::limits::Limits;
+
 /// One node of a cluster that caches the tables of a database.
 ///
 /// Each table NAME(key TEXT PRIMARY KEY, value BLOB) is a group NAME.
@@ -38,17 +40,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = humantime::parse_duration)]
     pub(crate) slow_db: Duration,
 
-    /// How long another node may take to answer before its value is loaded here
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
-    pub(crate) peer_timeout: Duration,
-
-    /// The largest value that is taken from another node
-    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
-    pub(crate) max_answer_bytes: ByteSize,
-
     /// What to log to standard error: a level, or `target=level` separated by commas
     #[arg(long, value_name = "FILTER", default_value = "info", value_parser = filter)]
     pub(crate) log: EnvFilter,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
 }
 
 // Clap would take the conversion that cannot fail, which leaves out what it does not understand.

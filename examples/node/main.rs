@@ -13,6 +13,7 @@
 mod api;
 mod args;
 mod db;
+mod limits;
 mod parameters;
 mod seed;
 mod shutdown;
@@ -71,13 +72,12 @@ impl Server {
     /// Checks the arguments and acquires what may be refused: signals, database, ports.
     async fn start(args: &Args) -> Result<Self> {
         let shutdown = Shutdown::on_signal()?;
-        let pool = HttpPool::builder(args.addr.as_str());
-        let pool =
-            pool.max_answer_bytes(args.max_answer_bytes.as_u64()).build().context("--addr")?;
+        let pool = args.limits.pool(&args.addr)?;
         pool.set_peers(&args.peers).context("--peers")?;
         let database = Database::open(&args.db, args.slow_db).await?;
 
-        let node = Node::builder().peers(pool.clone()).peer_timeout(args.peer_timeout).build();
+        let node =
+            Node::builder().peers(pool.clone()).peer_timeout(args.limits.peer_timeout).build();
         for table in database.tables() {
             let group = node.group(table).max_bytes(args.max_bytes.as_u64());
             group.loader(loader(&database, table)).build()?;
