@@ -15,6 +15,13 @@ pub(super) const FAKES: usize = 4;
 pub(super) const MAX_BYTES: u64 = 4 << 20;
 /// The largest answer that a node accepts from a peer: one huge value.
 pub(super) const MAX_ANSWER_BYTES: u64 = 8 << 20;
+/// Bytes of answers that a node has promised to send at one moment.
+pub(super) const MAX_UNSENT_BYTES: u64 = 32 << 20;
+/// How long an exchange with a client may take that does not say how long it waits: longer than the
+/// 10 s without progress after which a client is cut off that does not read.
+pub(super) const MAX_TIME_LEFT: Duration = Duration::from_secs(15);
+/// How long a connection may be open that nobody uses.
+pub(super) const IDLE_TIME: Duration = Duration::from_secs(6);
 /// How long a node waits for a peer: not much, so that stalled ones leave time for others.
 pub(super) const PEER_TIME: Duration = Duration::from_millis(500);
 
@@ -33,8 +40,10 @@ pub(super) const HOLD_TIME: Duration = Duration::from_secs(12);
 pub(super) const GIVE_UP_TIME: Duration = Duration::from_secs(10);
 /// The longest that a get may take: waiting for the owner, then a query, in a machine that is busy.
 pub(super) const GET_TIME: Duration = Duration::from_secs(5);
-/// How long anything may stay open that nobody uses: 30 s unused, 10 s without progress in a write.
-pub(super) const LEFT_TIME: Duration = Duration::from_secs(45);
+/// How long anything may stay open when nobody asks any more: an exchange that has just begun, and
+/// then unused, in a machine that is busy.
+pub(super) const LEFT_TIME: Duration =
+    Duration::from_secs(MAX_TIME_LEFT.as_secs() + IDLE_TIME.as_secs() + 9);
 /// How long a node may take to end while nobody has a whole request under way.
 pub(super) const END_TIME: Duration = Duration::from_secs(5);
 
@@ -47,8 +56,8 @@ const QUIET_SECONDS: u64 = 10;
 
 /// What an answer or a load of a huge value takes while it is put together: it and a copy.
 const COPIES: u64 = 2;
-/// Bytes of answers that a node has promised to send at one moment: 64 MiB, and as many that wait.
-const UNSENT_BYTES: u64 = 2 * (64 << 20);
+/// Bytes of answers that are being sent, and as many that wait for their turn.
+const UNSENT_BYTES: u64 = 2 * MAX_UNSENT_BYTES;
 /// Bytes of answers that are under way to a node: four of the largest.
 const UNDER_WAY_BYTES: u64 = 4 * MAX_ANSWER_BYTES;
 /// What a connection takes: its buffers, and its task.

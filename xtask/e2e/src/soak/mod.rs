@@ -202,7 +202,8 @@ impl Soak {
     /// Ends it all, and checks what is left open on the way.
     async fn end(mut self, hostile: Hostile, report: &mut Report) -> Result<()> {
         self.fakes.stop().await;
-        let closed = watch::until_closed(&self.nodes, &self.ports, &self.fake_ports).await;
+        let name = |port| self.acts.kind_at(port);
+        let closed = watch::until_closed(&self.nodes, &self.ports, &self.fake_ports, name).await;
         let closed = closed.map(|after| format!("after {after:.1?}"));
         report.check("The nodes have closed what nobody uses", closed);
         drop(hostile);
@@ -229,13 +230,19 @@ impl Soak {
 
 /// Describes a node over the database.
 fn describe(program: &Path, addresses: &Addresses, at: usize, db: &str) -> Result<Node> {
+    let time = |time: Duration| format!("{}ms", time.as_millis());
+    let bytes = |bytes: u64| format!("{bytes}B");
     let node = Node::new("node", program, addresses, at, db)?;
-    let peer_time = format!("{}ms", bounds::PEER_TIME.as_millis());
     // A query that takes long in a busy machine is told by the database's crate, as often as it
     // happens: that is not ours to bound.
-    let node = node.with("--log", "warn,sqlx=error").with("--peer-timeout", &peer_time);
-    let node = node.with("--max-bytes", &format!("{}B", bounds::MAX_BYTES));
-    Ok(node.with("--max-answer-bytes", &format!("{}B", bounds::MAX_ANSWER_BYTES)))
+    let node = node.with("--log", "warn,sqlx=error");
+    Ok(node
+        .with("--max-bytes", &bytes(bounds::MAX_BYTES))
+        .with("--peer-timeout", &time(bounds::PEER_TIME))
+        .with("--max-answer-bytes", &bytes(bounds::MAX_ANSWER_BYTES))
+        .with("--max-unsent-bytes", &bytes(bounds::MAX_UNSENT_BYTES))
+        .with("--max-time-left", &time(bounds::MAX_TIME_LEFT))
+        .with("--idle-timeout", &time(bounds::IDLE_TIME)))
 }
 
 /// Opens connections to each of `ports` on which half a head has come.

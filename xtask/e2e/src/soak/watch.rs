@@ -105,10 +105,10 @@ fn usage(node: &Node) -> Result<Usage> {
     found.with_context(|| format!("{} has ended; it said:\n{}", node.name(), node.output()))
 }
 
-/// Waits until no node has a connection open other than to another node; the
-/// nodes listen at `ports`, the fakes at `peers`.
+/// Waits until no node has a connection open other than to another node; the nodes listen at `ports`,
+/// the fakes at `peers`.
 ///
-/// Returns how long that took.
+/// Returns how long that took. `name` says who has a port, for the error.
 ///
 /// # Errors
 ///
@@ -117,10 +117,15 @@ fn usage(node: &Node) -> Result<Usage> {
 /// # Cancel safety
 ///
 /// May be dropped at any time.
-pub(super) async fn until_closed(nodes: &[Node], ports: &[u16], peers: &[u16]) -> Result<Duration> {
+pub(super) async fn until_closed(
+    nodes: &[Node],
+    ports: &[u16],
+    peers: &[u16],
+    name: impl Fn(u16) -> String,
+) -> Result<Duration> {
     let start = Instant::now();
     loop {
-        let left = left(nodes, ports, peers)?;
+        let left = left(nodes, ports, peers, &name)?;
         if left.is_empty() {
             return Ok(start.elapsed());
         }
@@ -135,32 +140,39 @@ pub(super) async fn until_closed(nodes: &[Node], ports: &[u16], peers: &[u16]) -
 }
 
 /// Returns what each node has open that it should not have, as a text.
-fn left(nodes: &[Node], ports: &[u16], peers: &[u16]) -> Result<Vec<String>> {
+fn left(
+    nodes: &[Node],
+    ports: &[u16],
+    peers: &[u16],
+    name: impl Fn(u16) -> String,
+) -> Result<Vec<String>> {
     let ids = nodes.iter().map(|node| node.id().context("a node has ended"));
     let open = ids.map(|id| sockets(id?)).collect::<Result<Vec<_>>>()?;
     let all: Vec<_> = open.iter().flatten().copied().collect();
     let mut found = Vec::new();
     for ((node, &port), open) in nodes.iter().zip(ports).zip(&open) {
-        let [to_peers, foreign] = count(open, &all, peers, port);
-        if to_peers + foreign > 0 {
-            let name = node.name();
-            found.push(format!("{name} has {to_peers} to fake peers, {foreign} of strangers"));
+        let (to_peers, foreign) = (to_peers(open, peers), foreign(open, &all, port));
+        if to_peers + foreign.len() > 0 {
+            let names: Vec<_> = foreign.iter().map(|&port| name(port)).collect();
+            let (node, names) = (node.name(), names.join(", "));
+            found.push(format!("{node} has {to_peers} to fake peers, and of strangers [{names}]"));
         }
     }
     Ok(found)
 }
 
-/// Counts the sockets of a node to `peers`, and those that others than nodes have to its `port`; `all`
-/// are the sockets of all nodes.
-fn count(open: &[Socket], all: &[Socket], peers: &[u16], port: u16) -> [usize; 2] {
-    let to_peers = open.iter().filter(|socket| peers.contains(&socket.remote_port));
-    let accepted =
-        open.iter().filter(|socket| socket.local_port == port && socket.remote_port != 0);
-    let foreign = accepted.filter(|socket| {
-        let other = Socket { local_port: socket.remote_port, remote_port: port };
-        !all.contains(&other)
-    });
-    [to_peers.count(), foreign.count()]
+/// Counts the sockets of a node to `peers`.
+fn to_peers(open: &[Socket], peers: &[u16]) -> usize {
+    open.iter().filter(|socket| peers.contains(&socket.remote_port)).count()
+}
+
+/// Returns the ports of others than nodes who are connected to the `port` of a node; `all` are the
+/// sockets of all nodes.
+fn foreign(open: &[Socket], all: &[Socket], port: u16) -> Vec<u16> {
+    let accepted = open.iter().filter(|socket| socket.local_port == port);
+    let others = accepted.map(|socket| socket.remote_port).filter(|&other| other != 0);
+    let of_node = |other| all.contains(&Socket { local_port: other, remote_port: port });
+    others.filter(|&other| !of_node(other)).collect()
 }
 
 #[cfg(test)]
@@ -176,12 +188,14 @@ mod tests {
         let api = [socket(9999, 50_002)];
         let quiet = [&listeners[..], &from_node, &api].concat();
         let all = [&quiet[..], &other_node].concat();
-        assert_eq!(count(&quiet, &all, &[8003, 8004], 8001), [0, 0]);
+        assert_eq!(to_peers(&quiet, &[8003, 8004]), 0);
+        assert!(foreign(&quiet, &all, 8001).is_empty());
 
         let busy = [&quiet[..], &[socket(50_003, 8003), socket(8001, 50_004)]].concat();
         let all = [&busy[..], &other_node].concat();
-        assert_eq!(count(&busy, &all, &[8003, 8004], 8001), [1, 1]);
+        assert_eq!(to_peers(&busy, &[8003, 8004]), 1);
+        assert_eq!(foreign(&busy, &all, 8001), [50_004]);
         // The other node has closed its end: what is left here belongs to nobody.
-        assert_eq!(count(&quiet, &quiet, &[8003], 8001), [0, 1]);
+        assert_eq!(foreign(&quiet, &quiet, 8001), [50_001]);
     }
 }

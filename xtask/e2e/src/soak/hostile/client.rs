@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::acts::Acts;
+use super::kind::Kind;
 use crate::soak::bounds::{FLOOD, HOLD_TIME};
 use crate::soak::truth;
 use crate::soak::wire::{self, Inbox};
@@ -32,48 +33,8 @@ pub(super) struct Client {
     draws: StdRng,
     phase: watch::Receiver<Phase>,
     acts: Acts,
-}
-
-/// What a client does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Opens connections and says nothing.
-    Silent,
-    /// Asks, reads the answer, and keeps the connection.
-    Idle,
-    HalfHead,
-    TrickledHead,
-    EndlessHead,
-    EndlessBody,
-    HugeKey,
-    Garbage,
-    /// Asks for large values, and never reads them.
-    NeverReads,
-    ReadsSlowly,
-    /// Closes its sending half once it has asked, and waits for the answer.
-    HalfClosed,
-    /// Asks many times at once, reads some of the answers, and is gone.
-    Pipelined,
-    /// Asks, and resets the connection.
-    Vanishes,
-}
-
-impl Kind {
-    const ALL: [Self; 13] = [
-        Self::Silent,
-        Self::Idle,
-        Self::HalfHead,
-        Self::TrickledHead,
-        Self::EndlessHead,
-        Self::EndlessBody,
-        Self::HugeKey,
-        Self::Garbage,
-        Self::NeverReads,
-        Self::ReadsSlowly,
-        Self::HalfClosed,
-        Self::Pipelined,
-        Self::Vanishes,
-    ];
+    /// What it does at present.
+    kind: Option<Kind>,
 }
 
 /// The pause of who writes without end.
@@ -88,7 +49,7 @@ const SMALL_BUFFER: u32 = 4 << 10;
 impl Client {
     /// Returns a client of the node that listens on `port`.
     pub(super) fn new(port: u16, draws: StdRng, phase: watch::Receiver<Phase>, acts: Acts) -> Self {
-        Self { port, draws, phase, acts }
+        Self { port, draws, phase, acts, kind: None }
     }
 
     /// Does one thing after the other, while the soak runs.
@@ -122,6 +83,7 @@ impl Client {
     ///
     /// When a value is wrong. That a node ends a connection is its right.
     async fn act(&mut self, kind: Kind) -> Result<()> {
+        self.kind = Some(kind);
         match kind {
             Kind::Idle => return self.idle().await,
             Kind::HalfClosed => return self.half_closed().await,
@@ -268,7 +230,10 @@ impl Client {
         let socket = TcpSocket::new_v4()?;
         // So that what is not read stays at the node.
         socket.set_recv_buffer_size(SMALL_BUFFER)?;
-        Ok(socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))).await?)
+        let stream = socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))).await?;
+        let kind = self.kind.map(|kind| format!("{kind:?}")).unwrap_or_default();
+        self.acts.lock().ports.insert(stream.local_addr()?.port(), kind);
+        Ok(stream)
     }
 
     /// Opens a connection and sends what must be answered.

@@ -1,9 +1,10 @@
 //! Clients of the nodes' peer ports that are no nodes.
 //!
-//! `client` is what one of them does, `acts` what they have done.
+//! `client` is one of them, `kind` what it can do, and `acts` what they have done.
 
 mod acts;
 mod client;
+mod kind;
 
 use anyhow::{Result, bail};
 use tokio::sync::watch;
