@@ -41,6 +41,8 @@ pub(super) struct Client {
 const ENDLESS_PAUSE: Duration = Duration::from_millis(2);
 /// The pause of who trickles.
 const TRICKLE_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait for the beginning of an answer before the next is asked for.
+const LOADED_TIME: Duration = Duration::from_millis(500);
 /// How many requests come at once.
 const PIPELINED: usize = 16;
 /// The smallest buffer that the system gives.
@@ -68,7 +70,7 @@ impl Client {
             for kind in kinds {
                 let pause = self.draws.random_range(0..400);
                 sleep(Duration::from_millis(pause)).await;
-                if *self.phase.borrow() != Phase::Running {
+                if !self.is_running() {
                     return Ok(());
                 }
                 self.acts.lock().acts += 1;
@@ -167,13 +169,14 @@ impl Client {
 
     async fn never_reads(&mut self) -> Result<()> {
         let mut streams = Vec::new();
-        for _ in 0..FLOOD {
+        while streams.len() < FLOOD && self.is_running() {
             let mut stream = self.connect().await?;
             stream.write_all(&wire::request(&truth::huge(&mut self.draws))).await?;
-            // The next one asks once this one's value is loaded: so each has one of its own.
+            // The next one asks once this one's value is loaded: so each has one of its own. An
+            // answer may also have to wait for those before it.
             tokio::select! {
                 readable = stream.readable() => readable?,
-                () = sleep(HOLD_TIME) => {}
+                () = sleep(LOADED_TIME) => {}
             }
             streams.push(stream);
         }
@@ -224,6 +227,10 @@ impl Client {
             Ok(())
         })
         .await
+    }
+
+    fn is_running(&self) -> bool {
+        *self.phase.borrow() == Phase::Running
     }
 
     async fn connect(&self) -> Result<TcpStream> {
