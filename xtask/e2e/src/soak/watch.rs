@@ -19,6 +19,8 @@ const TELL_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct Watch {
     /// What each used when it was new.
     start: Vec<Usage>,
+    /// What each uses now.
+    now: Vec<Usage>,
     /// The most that each has used.
     peak: Vec<Usage>,
 }
@@ -31,7 +33,7 @@ impl Watch {
     /// When one does not run.
     pub(super) fn new(nodes: &[Node]) -> Result<Self> {
         let start = nodes.iter().map(usage).collect::<Result<Vec<_>>>()?;
-        Ok(Self { peak: start.clone(), start })
+        Ok(Self { now: start.clone(), peak: start.clone(), start })
     }
 
     /// Looks at the nodes for `time`, and tells by `tell` now and then how far it has come.
@@ -64,9 +66,9 @@ impl Watch {
     }
 
     fn look(&mut self, nodes: &[Node]) -> Result<()> {
-        for ((node, start), peak) in nodes.iter().zip(&self.start).zip(&mut self.peak) {
-            let (now, most) = (usage(node)?, bounds::of(*start));
-            *peak = peak.max(now);
+        self.now = nodes.iter().map(usage).collect::<Result<Vec<_>>>()?;
+        for ((node, now), start) in nodes.iter().zip(&self.now).zip(&self.start) {
+            let most = bounds::of(*start);
             ensure!(
                 now.resident_bytes < 2 * most.resident_bytes,
                 "{} uses {}, more than twice the {} that it may: the soak ends here",
@@ -75,18 +77,24 @@ impl Watch {
                 size(most.resident_bytes)
             );
         }
+        let peaks = self.peak.iter_mut().zip(&self.now);
+        peaks.for_each(|(peak, now)| *peak = peak.max(*now));
         Ok(())
     }
 
-    /// Returns the most that each has used, as a line.
+    /// Returns what each uses and the most that it has used, as a line.
     fn text(&self, nodes: &[Node]) -> String {
-        let of_node = |(node, peak): (&Node, &Usage)| {
-            let (bytes, lines) = (size(peak.resident_bytes), node.printed());
-            let Usage { descriptors, threads, .. } = peak;
-            format!("{bytes}, {descriptors} descriptors, {threads} threads, {lines} lines")
+        let of_node = |((node, now), peak): ((&Node, &Usage), &Usage)| {
+            let [bytes, most] = [now, peak].map(|usage| size(usage.resident_bytes));
+            let (open, opened) = (now.descriptors, peak.descriptors);
+            let (threads, lines) = (now.threads, node.printed());
+            format!(
+                "{bytes} ({most} at most), {open} descriptors ({opened}), {threads} threads, \
+                 {lines} lines"
+            )
         };
-        let nodes: Vec<_> = nodes.iter().zip(&self.peak).map(of_node).collect();
-        format!("at most: {}", nodes.join("; "))
+        let nodes: Vec<_> = nodes.iter().zip(&self.now).zip(&self.peak).map(of_node).collect();
+        nodes.join("; ")
     }
 
     /// Returns for each node, by its place, what it has used and what it may use.
