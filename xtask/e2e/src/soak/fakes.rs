@@ -1,6 +1,7 @@
 //! Peers that own keys and misbehave.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -103,13 +104,17 @@ impl Fake {
         loop {
             let (mood, time) = lock(&self.deck).mood();
             match (mood, listener.take()) {
-                (Mood::Gone, _) => sleep(time).await,
-                // Whoever has taken the port meanwhile may be gone by the next time.
+                (Mood::Gone, _) => {
+                    // Nobody else gets the port meanwhile.
+                    let _kept = bind(self.port);
+                    sleep(time).await;
+                }
                 (Mood::Deaf, _) => {
                     let _full = listen(self.port, 1);
                     sleep(time).await;
                 }
                 (Mood::Open, first) => {
+                    // Somebody else may have the port by now, and leave it again.
                     let Ok(open) = first.map_or_else(|| listen(self.port, BACKLOG), Ok) else {
                         sleep(time).await;
                         continue;
@@ -244,13 +249,16 @@ async fn tell_idle(stream: &mut TcpStream) -> Result<bool> {
 
 /// Listens on a port on which connections of before may still be open.
 fn listen(port: u16, backlog: u32) -> Result<TcpListener> {
-    let listen = || {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-        socket.listen(backlog)
-    };
-    listen().with_context(|| format!("cannot listen on port {port}"))
+    let listener = bind(port).and_then(|socket| socket.listen(backlog));
+    listener.with_context(|| format!("cannot listen on port {port}"))
+}
+
+/// Returns a socket at a port that does not listen: who connects is refused.
+fn bind(port: u16) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    Ok(socket)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -333,12 +341,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_can_be_listened_on_again_while_its_connections_are_open() {
+    async fn a_port_is_kept_and_listened_on_again_while_its_connections_are_open() {
         let listener = listen(0, 1).unwrap();
         let address = listener.local_addr().unwrap();
         let _client = TcpStream::connect(address).await.unwrap();
         let _accepted = listener.accept().await.unwrap();
         drop(listener);
+        let kept = bind(address.port()).unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
+        drop(kept);
         listen(address.port(), 1).unwrap();
     }
 }

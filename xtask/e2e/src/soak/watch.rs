@@ -59,7 +59,7 @@ impl Watch {
             if due > told {
                 told = due;
                 tell(start.elapsed());
-                println!("       {}", self.text(nodes));
+                self.lines(nodes).for_each(|line| println!("       {line}"));
             }
         }
         Ok(())
@@ -82,19 +82,17 @@ impl Watch {
         Ok(())
     }
 
-    /// Returns what each uses and the most that it has used, as a line.
-    fn text(&self, nodes: &[Node]) -> String {
-        let of_node = |((node, now), peak): ((&Node, &Usage), &Usage)| {
+    /// Returns a line for each node: what it uses and the most that it has used.
+    fn lines(&self, nodes: &[Node]) -> impl Iterator<Item = String> {
+        nodes.iter().zip(self.now.iter().zip(&self.peak)).map(|(node, (now, peak))| {
             let [bytes, most] = [now, peak].map(|usage| size(usage.resident_bytes));
             let (open, opened) = (now.descriptors, peak.descriptors);
-            let (threads, lines) = (now.threads, node.printed());
+            let (name, threads, lines) = (node.name(), now.threads, node.printed());
             format!(
-                "{bytes} ({most} at most), {open} descriptors ({opened}), {threads} threads, \
-                 {lines} lines"
+                "{name}: {bytes} (at most {most}), {open} descriptors (at most {opened}), {threads} \
+                 threads, {lines} lines"
             )
-        };
-        let nodes: Vec<_> = nodes.iter().zip(&self.now).zip(&self.peak).map(of_node).collect();
-        nodes.join("; ")
+        })
     }
 
     /// Returns for each node, by its place, what it has used and what it may use.
