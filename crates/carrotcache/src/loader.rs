@@ -71,7 +71,8 @@ use crate::value::{IntoValue, Value};
 /// `?` turns any error into that of the block, and nothing in a closure says which one that is: the
 /// compiler asks for type annotations. Name it at the end, as here, or write the body as an
 /// `async fn` and call that. `anyhow::Error` will do, and so will every error type of your own that
-/// is `Send + Sync + 'static`.
+/// is `Send + Sync + 'static`. A `Box<dyn Error>` without `+ Send + Sync` will not: it cannot go to
+/// the threads of all who wait.
 ///
 /// ```
 /// # use std::error::Error;
@@ -83,6 +84,12 @@ use crate::value::{IntoValue, Value};
 /// node.group("numbers").loader(loader).build()?;
 /// # Ok::<_, carrotcache::BuildGroupError>(())
 /// ```
+///
+/// # A source that blocks
+///
+/// A loader that blocks its thread (a file, a driver that is not async) holds up whatever else runs
+/// there, its caller first of all, and no time limit ends it. Hand the work to
+/// `tokio::task::spawn_blocking` and await that.
 ///
 /// # A type with state
 ///

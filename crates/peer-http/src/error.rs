@@ -77,7 +77,10 @@ pub enum SetPeersError {
     },
     /// This node's own base URL is not among the peers, so that the others would send it keys that
     /// it sends back.
-    #[error("this node's own URL {own} is missing from the list of peers")]
+    #[error(
+        "this node's own URL {own} is missing from the list of peers (localhost and 127.0.0.1 are two \
+         hosts to it: write one of them everywhere)"
+    )]
     OwnUrlMissing {
         /// This node's own base URL.
         own: String,

@@ -10,13 +10,15 @@ pub enum UrlFault {
     #[error("the $ looks like a variable that was not replaced by its value")]
     Variable,
     /// The URL does not start with `http://`.
-    #[error("it does not start with http://")]
+    #[error("it does not start with http:// (TLS between peers is not there yet)")]
     Scheme,
     /// A user name or a password stands before the host.
     #[error("peers do not log in, leave out what stands before the @")]
     UserName,
     /// There is a path, if only a `/`, a query, or anything else behind the host and the port.
-    #[error("there is something behind the host and the port")]
+    #[error(
+        "there is something behind the host and the port: a list is one URL each, and a / at the end is one too many"
+    )]
     Behind,
     /// There is no host.
     #[error("the host is missing")]
