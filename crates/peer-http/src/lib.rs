@@ -72,6 +72,7 @@
 //! |---|---|
 //! | a 200 of another type than `application/x-protobuf`, or without one | [`Foreign`] |
 //! | a 200 with a `carrotcache-outcome`, or one that does not say once where its body ends | [`Foreign`] |
+//! | a 200 whose body is compressed, a part, or of two types | [`Foreign`] |
 //! | an outcome with another status than its own, or two outcomes | [`Foreign`] |
 //! | an outcome that this version does not know, or none: 400, 404, 503, 504 | by the status, as above |
 //! | the same with 500 | [`Failed`], no verdict |
@@ -104,7 +105,8 @@
 //! is used again its socket is asked whether it is still open and has nothing to say. One that the
 //! peer has closed is replaced; one on which something came that nobody had asked for is closed, so
 //! that a late or second answer is not taken for that of the next key. (HTTP/1.1 does not number its
-//! answers: one that arrives in the microseconds between the look and the request would be.) After
+//! answers: one too many that arrives after the look, while the right one is waited for, would be.
+//! Nodes of this project and Go's send none.) After
 //! a get that timed out on a used connection, all unused ones of that peer are closed.
 //!
 //! While a pool has unused connections, one small task looks at them once a second, so that those

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::Config;
 use crate::error::ServeError;
@@ -194,17 +194,21 @@ struct Acceptor {
     newcomer: Option<TcpStream>,
     /// How long the next wait is when accepting fails.
     pause: Duration,
+    /// When it was last told that accepting fails, and how often it has failed since.
+    told: Option<(Instant, u64)>,
 }
 
 /// How long to wait when accepting fails: as Go's `net/http` does, twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is told that accepting fails.
+const TELLING_PAUSE: Duration = Duration::from_secs(10);
 
 impl Acceptor {
     /// Returns an acceptor with `max_accepted` places.
     fn new(listener: TcpListener, max_accepted: usize) -> Self {
         let places = Places::new(max_accepted);
-        Self { listener, places, newcomer: None, pause: FIRST_PAUSE }
+        Self { listener, places, newcomer: None, pause: FIRST_PAUSE, told: None }
     }
 
     /// Returns the next connection and its place.
@@ -219,6 +223,20 @@ impl Acceptor {
         let place = self.places.take().await;
         let stream = self.newcomer.take().expect("it was put there above, if it was not there");
         (stream, place)
+    }
+
+    /// Tells that accepting fails, now and then: it may fail for each connection that comes.
+    fn tell(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        if let Some((last, failures)) = &mut self.told
+            && now.duration_since(*last) < TELLING_PAUSE
+        {
+            *failures += 1;
+            return;
+        }
+        let before = self.told.map_or(0, |(_, failures)| failures);
+        self.told = Some((now, 0));
+        tracing::warn!(%error, before, "cannot accept peers at the moment, waiting");
     }
 
     /// Returns the next connection.
@@ -242,7 +260,7 @@ impl Acceptor {
                 // Most likely no descriptor is left. The connection stays in the queue, so that
                 // asking again at once would fail at once, for as long as it lasts.
                 Err(error) => {
-                    tracing::warn!(%error, pause = ?self.pause, "cannot accept peers, waiting");
+                    self.tell(&error);
                     let pause = self.pause;
                     self.pause = LONGEST_PAUSE.min(pause * 2);
                     sleep(pause).await;

@@ -39,6 +39,8 @@ pub(crate) struct Meter {
     is_renewed: AtomicBool,
     /// Whether the connection is idle, so that nothing may come.
     is_idle: AtomicBool,
+    /// Whether nothing of the request has been written yet, so that nothing may have come either.
+    is_unasked: AtomicBool,
 }
 
 impl Meter {
@@ -49,6 +51,7 @@ impl Meter {
         for flag in [&self.is_exhausted, &self.is_renewed, &self.is_idle] {
             flag.store(false, Ordering::Relaxed);
         }
+        self.is_unasked.store(true, Ordering::Relaxed);
     }
 
     /// Lets so much more be read.
@@ -128,6 +131,11 @@ impl AsyncWrite for MeteredStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.meter.is_unasked.swap(false, Ordering::Relaxed)
+            && let Poll::Ready(Err(error)) = poll_idle(self.stream.get_ref())
+        {
+            return Poll::Ready(Err(error));
+        }
         Pin::new(self.stream.get_mut()).poll_write(cx, bytes)
     }
 
@@ -155,5 +163,33 @@ fn poll_idle(stream: &TcpStream) -> Poll<io::Result<()>> {
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
         Err(error) => Poll::Ready(Err(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// It would be taken for the answer to whatever is asked first.
+    #[tokio::test]
+    async fn request_is_not_written_to_a_peer_that_has_spoken_before_it_was_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (ours, (mut theirs, _)) = (ours.expect("connected"), theirs.expect("accepted"));
+        let meter = Arc::new(Meter::default());
+        meter.begin(1);
+        let mut silent = MeteredStream::new(ours, Arc::clone(&meter));
+        silent.write_all(b"GET").await.expect("nothing has come");
+
+        theirs.write_all(b"HTTP/1.1 200 OK").await.expect("sent");
+        silent.stream.get_ref().readable().await.expect("it has come");
+        silent.write_all(b" / ").await.expect("the answer may begin before the request ends");
+        meter.begin(1);
+        let error = silent.write_all(b"GET").await.expect_err("something came unasked");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 }

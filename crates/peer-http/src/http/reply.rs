@@ -248,11 +248,17 @@ impl ExchangeError {
     }
 }
 
+/// What a body may have beside its value and be kept as it is.
+const MAX_SPARE_BYTES: usize = 64;
+
 impl ReplyBody {
     /// Returns the answer that the body is, free of the buffer that it was read into.
     pub(crate) fn into_answer(self) -> Result<Answer, MessageError> {
+        let body_bytes = self.bytes.len();
         let mut answer = message::decode(self.bytes)?;
-        if self.is_borrowed {
+        // A message may consist of fields that mean nothing here, and a value of a few bytes.
+        let value_bytes = answer.entry.value().map_or(0, |value| value.len());
+        if self.is_borrowed || body_bytes > 2 * value_bytes + MAX_SPARE_BYTES {
             answer.entry = answer.entry.compact();
         }
         Ok(answer)
@@ -262,6 +268,20 @@ impl ReplyBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_value_does_not_keep_what_else_its_message_held() {
+        let padding = vec![0; 1 << 20];
+        // Field 15, of as many bytes as there are.
+        let message = [&b"\x0a\x03Tom\x7a\x80\x80\x40"[..], &padding].concat();
+        let bytes = Bytes::from(message);
+        let claim = Arc::new(Room::new(1, 1)).claim();
+        let body = ReplyBody { bytes: bytes.clone(), is_borrowed: false, _claim: claim };
+        let answer = body.into_answer().expect("a message");
+        let value = answer.entry.into_value().expect("a value");
+        assert_eq!(value, "Tom");
+        assert!(bytes.is_unique(), "the value holds the message");
+    }
 
     #[test]
     fn small_value_does_not_keep_the_buffer_it_was_read_into() {

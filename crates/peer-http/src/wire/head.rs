@@ -1,7 +1,9 @@
 //! What the head of a reply says, and how much of it is believed.
 
 use carrotcache_peer::PeerErrorKind;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, TRANSFER_ENCODING,
+};
 use hyper::{HeaderMap, StatusCode};
 
 use crate::wire::outcome::{OUTCOME, Outcome, PROTOBUF, kind_of_status, one_line};
@@ -53,9 +55,19 @@ fn fault_of_value(headers: &HeaderMap) -> Option<String> {
         let outcome = one_line(&String::from_utf8_lossy(outcome.as_bytes()));
         return Some(format!("status {} with {OUTCOME} {outcome}", StatusCode::OK));
     }
-    let Some(content_type) = headers.get(CONTENT_TYPE) else {
-        return Some("a body without a content type".to_owned());
+    let mut content_types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(content_type), None) = (content_types.next(), content_types.next()) else {
+        let count = if headers.contains_key(CONTENT_TYPE) { "with two" } else { "without a" };
+        let plural = if headers.contains_key(CONTENT_TYPE) { "s" } else { "" };
+        return Some(format!("a body {count} content type{plural}"));
     };
+    // A proxy may compress what passes through it, or send a part. Compressed bytes can happen to be
+    // a message.
+    if let Some(name) =
+        [CONTENT_ENCODING, CONTENT_RANGE].iter().find(|name| headers.contains_key(*name))
+    {
+        return Some(format!("a body with a {name}, which no node sends"));
+    }
     if !is_protobuf(content_type.as_bytes()) {
         let content_type = one_line(&String::from_utf8_lossy(content_type.as_bytes()));
         return Some(format!("a body of type {content_type}"));

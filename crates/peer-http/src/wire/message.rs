@@ -39,6 +39,9 @@ pub(crate) enum MessageError {
     Decode(#[from] prost::DecodeError),
 }
 
+/// The longest number that a message can hold, in bytes: 64 bits, seven of them in each.
+const MAX_VARINT_BYTES: usize = 10;
+
 /// How many fields a message may have: nodes send one or two.
 const MAX_FIELDS: usize = 64;
 
@@ -54,8 +57,8 @@ fn check_fields(mut body: &[u8]) -> Result<(), MessageError> {
         // A length is a varint as any other.
         let tag = prost::decode_length_delimiter(&mut body)?;
         let bytes = match tag & 7 {
-            // All bytes but the last have the high bit set.
-            0 => body.iter().take_while(|&&byte| byte >= 0x80).count() + 1,
+            // All bytes but the last have the high bit set. There are ten at most.
+            0 => body.iter().take(MAX_VARINT_BYTES).take_while(|&&byte| byte >= 0x80).count() + 1,
             1 => 8,
             2 => prost::decode_length_delimiter(&mut body)?,
             5 => 4,

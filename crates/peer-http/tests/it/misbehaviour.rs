@@ -119,6 +119,7 @@ fn values() -> Vec<Row> {
     let verdict = "HTTP/1.1 404 Not Found\r\ncarrotcache-outcome: load-failed\r\ncontent-length: 0";
     let absent = "HTTP/1.1 500 Oh\r\ncarrotcache-outcome: not-found\r\ncontent-length: 0";
     let page = format!("{ok}\r\ncontent-type: text/html");
+    let coded = |line| reply(&value_head(&format!("content-length: 7\r\n{line}")), hello);
     vec![
         sends("text without anything in it", reply(empty, ""), Foreign),
         sends("wrong type", reply(&format!("{ok}\r\ncontent-type: text/plain"), hello), Foreign),
@@ -140,6 +141,9 @@ fn values() -> Vec<Row> {
         sends("unasked upgrade", reply("HTTP/1.1 101 S\r\nupgrade: h2c", "frames"), Foreign),
         sends("message cut short", value_reply(b"\x0a\x08abc"), Malformed),
         sends("no message", value_reply(b"<html>no</html>"), Malformed),
+        sends("compressed value", coded("content-encoding: br"), Foreign),
+        sends("value said to be a part", coded("content-range: bytes 0-6/9"), Foreign),
+        sends("value of two types", coded("content-type: text/html"), Foreign),
         sends("value that ends anywhere", reply(&value_head("x: y"), hello), Foreign),
     ]
 }
