@@ -142,6 +142,8 @@
 mod config;
 mod error;
 mod http;
+#[allow(dead_code, reason = "the pool does not negotiate links yet")]
+mod link;
 mod pool;
 mod wire;
 

@@ -1,0 +1,20 @@
+//! The link: one connection between two of our nodes that carries many gets at a time.
+//!
+//! HTTP stays groupcache's protocol, for whoever has only that. Two nodes of ours agree on frames
+//! instead, over the connection that there is. No get waits behind another then: each has a slot, its
+//! answer names the slot, and answers come in whatever order they are ready.
+//!
+//! ```text
+//!      asker                                              owner
+//!  Link::get ─▶ slot, out ─┐                          ┌─ Handler::answer: at hand ─▶ out
+//!                          ├─ Driver ═══ frames ══ Serving                          ▲
+//!  Completion ◀── slot ◀───┘   one task      one task └─ a load: its own task ──────┘
+//! ```
+//!
+//! On each side one task reads and writes. It owns the socket; what others hand it lies under one
+//! mutex, which nobody holds while waiting or while code of somebody else runs. What is here knows
+//! neither HTTP nor how a connection comes about: it takes any stream of bytes.
+//!
+//! - [`frame`]: what is sent, as pure functions on bytes.
+
+mod frame;
