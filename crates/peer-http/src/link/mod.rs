@@ -16,5 +16,15 @@
 //! neither HTTP nor how a connection comes about: it takes any stream of bytes.
 //!
 //! - [`frame`]: what is sent, as pure functions on bytes.
+//! - [`input`]: bytes that have been read and not yet taken.
+//! - [`asker`]: slots, deadlines, and the completions that are told.
+//! - [`config`]: every bound. [`end`]: why a link ended.
 
-mod frame;
+pub(crate) mod asker;
+pub(crate) mod config;
+pub(crate) mod end;
+pub(crate) mod frame;
+mod input;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! What comes from the owner, from bytes to answers.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use carrotcache_byteview::ByteView;
+use carrotcache_peer::{Answer, PeerError, PeerErrorKind};
+use tokio::io::AsyncRead;
+
+use super::Shared;
+use crate::link::frame::refusal::Refusal;
+use crate::link::frame::reply::{FromOwner, Value, is_readable};
+use crate::link::frame::{FrameError, Front, HEADER_BYTES, Header, Id, front, kind};
+use crate::link::input::{Input, WINDOW_BYTES, poll_read_into};
+
+/// A value that is longer than this, and not yet all there, is read to where it stays.
+const DIRECT_BYTES: usize = 8 << 10;
+
+/// After a value this long, a read is for the head of the next only, so that what follows the head
+/// can go to where it stays.
+const LONG_BYTES: usize = 16 << 10;
+
+/// How much is read for the head of a long value.
+const HEAD_WINDOW_BYTES: usize = 4 << 10;
+
+/// Reads frames, and collects what they tell.
+pub(super) struct Inbox {
+    input: Input,
+    body: Option<Body>,
+    events: Vec<Event>,
+    /// Whether the owner has said HELLO.
+    met: bool,
+    /// The last value was long, so the next one probably is.
+    long: bool,
+}
+
+/// What a frame tells of a get.
+pub(super) enum Event {
+    Answer(Id, Result<Answer, PeerError>),
+    /// The value is to be fetched over HTTP.
+    Detour(Id),
+    Loading(Id),
+}
+
+/// A value that is being read to where it stays.
+struct Body {
+    id: Id,
+    minute_qps: Option<f64>,
+    bytes: Vec<u8>,
+    /// How much of it has not come.
+    left: usize,
+    /// Whether anybody waits for it. What nobody waits for is read and dropped.
+    wanted: bool,
+}
+
+impl Inbox {
+    pub(super) fn new(early: &[u8]) -> Self {
+        Self { input: Input::new(early), body: None, events: Vec::new(), met: false, long: false }
+    }
+
+    /// Returns what has been told since it was emptied last.
+    pub(super) fn events(&mut self) -> &mut Vec<Event> {
+        &mut self.events
+    }
+
+    /// Reads once. Returns how many bytes came; zero at the end of the stream.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut (impl AsyncRead + Unpin),
+    ) -> Poll<io::Result<usize>> {
+        if let Some(body) = self.body.as_mut().filter(|body| body.wanted) {
+            let read = poll_read_into(cx, io, &mut body.bytes, body.left);
+            if let Poll::Ready(Ok(count)) = read {
+                body.left -= count.min(body.left);
+            }
+            return read;
+        }
+        let window = if self.long { HEAD_WINDOW_BYTES } else { WINDOW_BYTES };
+        self.input.poll_read(cx, io, window)
+    }
+
+    /// Takes every frame that is there.
+    ///
+    /// # Errors
+    ///
+    /// When the owner does not keep to the protocol. What came before that has been told.
+    pub(super) fn parse(&mut self, shared: &Shared) -> Result<(), FrameError> {
+        let max_bytes = shared.config.max_reply_bytes();
+        loop {
+            if !self.finish_body() {
+                return Ok(());
+            }
+            match front(self.input.bytes(), max_bytes)? {
+                Front::Short => return Ok(()),
+                Front::Begun(header, so_far) => {
+                    check_met(&mut self.met, header)?;
+                    match begin_body(header, so_far, shared) {
+                        Some(body) => {
+                            self.input.take(usize::MAX);
+                            self.body = Some(body);
+                        }
+                        None => return Ok(()),
+                    }
+                }
+                Front::Whole(header, payload) => {
+                    check_met(&mut self.met, header)?;
+                    let frame = FromOwner::decode(header, payload)?;
+                    self.long = payload.len() > LONG_BYTES;
+                    let bytes = HEADER_BYTES + payload.len();
+                    if let Some(event) = take(frame, shared) {
+                        self.events.push(event);
+                    }
+                    self.input.take(bytes);
+                }
+            }
+        }
+    }
+
+    /// Returns whether the next frame can be looked at: no value is being read, or all of it is there
+    /// and has been told.
+    fn finish_body(&mut self) -> bool {
+        let Some(body) = &mut self.body else { return true };
+        if !body.wanted {
+            let dropped = body.left.min(self.input.bytes().len());
+            self.input.take(dropped);
+            body.left -= dropped;
+        }
+        if body.left > 0 {
+            return false;
+        }
+        if let Some(body) = self.body.take().filter(|body| body.wanted) {
+            let answer = answer(body.bytes.into(), body.minute_qps);
+            self.events.push(Event::Answer(body.id, Ok(answer)));
+        }
+        true
+    }
+}
+
+fn check_met(met: &mut bool, header: Header) -> Result<(), FrameError> {
+    *met |= header.kind == kind::HELLO;
+    if *met { Ok(()) } else { Err(FrameError::NoHello { kind: header.kind }) }
+}
+
+/// Returns the place for a value whose frame has begun; `None` if it is better waited for whole.
+fn begin_body(header: Header, so_far: &[u8], shared: &Shared) -> Option<Body> {
+    let len = usize::try_from(header.len).ok()?;
+    if header.kind != kind::VALUE || len <= DIRECT_BYTES || !is_readable(header) {
+        return None;
+    }
+    let Value { minute_qps, bytes: begun } = Value::decode(header, so_far)?;
+    let left = len - so_far.len();
+    let wanted = shared.lock().slots().has(header.id);
+    let mut bytes = Vec::new();
+    if wanted {
+        bytes.reserve_exact(begun.len() + left);
+        bytes.extend_from_slice(begun);
+    }
+    Some(Body { id: header.id, minute_qps, bytes, left, wanted })
+}
+
+/// Returns what a frame tells of a get; notes what it tells of the owner.
+fn take(frame: FromOwner<'_>, shared: &Shared) -> Option<Event> {
+    match frame {
+        FromOwner::Value { id, value } => {
+            let bytes = ByteView::copy_from_slice(value.bytes);
+            Some(Event::Answer(id, Ok(answer(bytes, value.minute_qps))))
+        }
+        FromOwner::Refusal { id, refusal: Refusal::OverHttp, .. } => Some(Event::Detour(id)),
+        FromOwner::Refusal { id, refusal, text } => Some(Event::Answer(id, refusal.answer(text))),
+        FromOwner::Unreadable(id) => {
+            let error = PeerError::new(PeerErrorKind::Malformed);
+            let error = error.with_source("the value is of a later version of the protocol");
+            Some(Event::Answer(id, Err(error)))
+        }
+        FromOwner::Loading(id) => Some(Event::Loading(id)),
+        FromOwner::Hello(hello) => {
+            shared.lock().meet(hello);
+            None
+        }
+        FromOwner::GoAway => {
+            shared.lock().part();
+            None
+        }
+        FromOwner::Pong | FromOwner::Unknown => None,
+    }
+}
+
+fn answer(value: ByteView, minute_qps: Option<f64>) -> Answer {
+    let answer = Answer::new(value);
+    match minute_qps {
+        Some(qps) => answer.with_minute_qps(qps),
+        None => answer,
+    }
+}

@@ -1,0 +1,163 @@
+//! The asker's side: gets go out, and their completions are told.
+
+mod clock;
+mod driver;
+mod inbox;
+mod slots;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant as StdInstant;
+
+use carrotcache_peer::{Completion, Request};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+pub(crate) use self::driver::Driver;
+use self::state::State;
+use crate::link::config::LinkConfig;
+use crate::link::frame::Id;
+use crate::link::frame::hello::Hello;
+
+/// The connection to one owner, over which gets are sent.
+///
+/// Dropping it sends no more gets. Those under way are answered, then its [`Driver`] ends.
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+}
+
+/// A question, and who is told the answer.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) request: Request,
+    pub(crate) completion: Completion,
+}
+
+/// Gets of one group that go out together. Each is told its own answer.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) group: Arc<str>,
+    pub(crate) deadline: StdInstant,
+    pub(crate) keys: Vec<(Arc<str>, Completion)>,
+}
+
+/// A get that was not sent, given back.
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    pub(crate) waiter: Waiter,
+    pub(crate) why: Why,
+}
+
+/// Why a get was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// As many gets are under way as may be, or more bytes wait to be written than may.
+    Full,
+    /// Group or key are longer than the owner takes in a frame.
+    TooLong,
+    /// The owner said goodbye, or the link has ended.
+    Over,
+}
+
+/// A get that was sent, for whoever wants to give it up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket(Id);
+
+/// Where gets go that are not to be answered over a link after all: over HTTP.
+///
+/// Called on the link's task, so it must neither block nor panic.
+pub(crate) type Detour = Arc<dyn Fn(Waiter) + Send + Sync>;
+
+/// What the handle and the task of a link share.
+struct Shared {
+    state: Mutex<State>,
+    config: LinkConfig,
+    detour: Detour,
+}
+
+impl Link {
+    /// Returns a link over `io`, and the task that moves its bytes, which is to be spawned.
+    ///
+    /// Both sides have agreed on frames. `early` is what came behind the agreement, `first` the get
+    /// that asked for it, whose answer is the first that comes.
+    ///
+    /// Gets go to `detour` whose values are too large for a link, and all of them if the peer turns
+    /// out not to speak frames: if the link ends before a HELLO.
+    pub(crate) fn new<IO: AsyncRead + AsyncWrite + Unpin>(
+        io: IO,
+        early: &[u8],
+        first: Option<Waiter>,
+        config: LinkConfig,
+        detour: Detour,
+    ) -> (Self, Driver<IO>) {
+        let state = State::new(&config, first);
+        let shared = Arc::new(Shared { state: Mutex::new(state), config, detour });
+        let driver = Driver::new(Arc::clone(&shared), io, early);
+        (Self { shared }, driver)
+    }
+
+    /// Sends a get, and returns without waiting. Its completion is told the answer, once.
+    ///
+    /// That is no later than its deadline, and no later than
+    /// [`sign_within`](LinkConfig::sign_within) unless the owner says that it is loading.
+    ///
+    /// # Errors
+    ///
+    /// The get is given back, untold, if it cannot be sent.
+    pub(crate) fn get(&self, waiter: Waiter) -> Result<Ticket, Unsent> {
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        let sent = state.get(waiter, now, &self.shared.config);
+        if sent.is_ok() {
+            State::wake(state);
+        }
+        sent.map(Ticket)
+    }
+
+    /// Sends many gets in as few frames as the owner takes them. Returns those that were not sent.
+    pub(crate) fn get_many(&self, batch: Batch) -> Vec<Unsent> {
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        let unsent = state.get_many(batch, now, &self.shared.config);
+        State::wake(state);
+        unsent
+    }
+
+    /// Gives a get up, and tells the owner so. Returns it untold, unless it was told already.
+    pub(crate) fn cancel(&self, ticket: Ticket) -> Option<Waiter> {
+        let mut state = self.shared.lock();
+        let waiter = state.cancel(ticket.0)?;
+        State::wake(state);
+        Some(waiter)
+    }
+
+    /// Returns whether gets can be sent.
+    pub(crate) fn is_open(&self) -> bool {
+        self.shared.lock().is_open()
+    }
+
+    /// Returns how many gets are under way.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.shared.lock().in_flight()
+    }
+
+    /// Returns what the owner has said of itself; `None` until it has.
+    pub(crate) fn hello(&self) -> Option<Hello> {
+        self.shared.lock().hello()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.leave();
+        State::wake(state);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock panics halfway through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,294 @@
+//! What the callers and the task of a link share, under one lock.
+
+use std::sync::{Arc, MutexGuard};
+use std::task::Waker;
+
+use carrotcache_peer::Request;
+use tokio::time::Instant;
+
+use super::slots::Slots;
+use super::{Batch, Unsent, Waiter, Why};
+use crate::link::config::LinkConfig;
+use crate::link::end::End;
+use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES};
+use crate::link::frame::request::{Get, MANY_KEY_BYTES, ManyWriter, encode_get, get_bytes};
+use crate::link::frame::{Header, Id, kind};
+
+/// Gets under way, and the bytes that are to be written for them.
+pub(super) struct State {
+    slots: Slots,
+    out: Vec<u8>,
+    /// No get expires before this.
+    expires: Option<Instant>,
+    /// Since when there have been gets under way without a pause.
+    busy_since: Instant,
+    /// The task was woken and will look at `out`: it need not be woken again.
+    scheduled: bool,
+    task: Option<Waker>,
+    hello: Option<Hello>,
+    standing: Standing,
+}
+
+/// Whether gets may be sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Open,
+    /// The handle was dropped.
+    Unneeded,
+    /// The owner said GOAWAY.
+    Goodbye,
+    Over,
+}
+
+/// What the task has to do before it may sleep.
+pub(super) enum Rest {
+    Write,
+    End(End),
+    /// Nothing, until something happens or it is one of these times.
+    Sleep(Times),
+}
+
+/// What the clock goes by.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    /// When the next get expires, or earlier.
+    pub(super) expires: Option<Instant>,
+    /// Since when gets have been under way; `None` if none is.
+    pub(super) busy_since: Option<Instant>,
+}
+
+impl State {
+    pub(super) fn new(config: &LinkConfig, first: Option<Waiter>) -> Self {
+        let now = Instant::now();
+        let mut state = Self {
+            slots: Slots::new(config.max_in_flight),
+            out: Vec::new(),
+            expires: None,
+            busy_since: now,
+            scheduled: false,
+            task: None,
+            hello: None,
+            standing: Standing::Open,
+        };
+        config.hello().encode(&mut state.out);
+        if let Some(first) = first {
+            state.put(first, now, config);
+        }
+        state
+    }
+
+    /// Takes a get and writes its frame.
+    pub(super) fn get(
+        &mut self,
+        waiter: Waiter,
+        now: Instant,
+        config: &LinkConfig,
+    ) -> Result<Id, Unsent> {
+        if let Some(why) = self.refusal(&waiter.request, config) {
+            return Err(Unsent { waiter, why });
+        }
+        let Request { group, key, deadline, .. } = &waiter.request;
+        let millis_left = millis_left(Instant::from_std(*deadline), now);
+        let get = Get { millis_left, group, key };
+        if !encode_get(&mut self.out, self.slots.next_id(), get) {
+            return Err(Unsent { waiter, why: Why::TooLong });
+        }
+        Ok(self.put(waiter, now, config))
+    }
+
+    /// Takes many gets and writes their frames. Returns those that were not taken.
+    pub(super) fn get_many(
+        &mut self,
+        batch: Batch,
+        now: Instant,
+        config: &LinkConfig,
+    ) -> Vec<Unsent> {
+        let Batch { group, deadline, keys } = batch;
+        let millis_left = millis_left(Instant::from_std(deadline), now);
+        let max_bytes = self.max_request_bytes();
+        let mut unsent = Vec::new();
+        let mut frame: Option<ManyWriter> = None;
+        for (key, completion) in keys {
+            let request = Request::new(Arc::clone(&group), key, deadline);
+            let waiter = Waiter { request, completion };
+            if let Some(why) = self.refusal(&waiter.request, config) {
+                unsent.push(Unsent { waiter, why });
+                continue;
+            }
+            let key = &waiter.request.key;
+            if let Some(full) = frame.take_if(|it| it.is_full_for(&self.out, key, max_bytes)) {
+                full.finish(&mut self.out);
+            }
+            if frame.is_none() {
+                frame = ManyWriter::begin(&mut self.out, &group, millis_left);
+            }
+            let id = self.slots.next_id();
+            if frame.as_mut().is_some_and(|frame| frame.push(&mut self.out, id, key)) {
+                self.put(waiter, now, config);
+            } else {
+                unsent.push(Unsent { waiter, why: Why::TooLong });
+            }
+        }
+        if let Some(frame) = frame {
+            frame.finish(&mut self.out);
+        }
+        unsent
+    }
+
+    /// Takes a get out of its slot, and writes that nobody waits for it.
+    pub(super) fn cancel(&mut self, id: Id) -> Option<Waiter> {
+        let waiter = self.slots.take(id)?;
+        self.write(Header::bare(kind::CANCEL, id));
+        Some(waiter)
+    }
+
+    /// Returns why a get cannot be sent, if it cannot.
+    fn refusal(&self, request: &Request, config: &LinkConfig) -> Option<Why> {
+        let bytes = get_bytes(&request.group, &request.key).saturating_add(MANY_KEY_BYTES);
+        if self.standing != Standing::Open {
+            Some(Why::Over)
+        } else if bytes > self.max_request_bytes() {
+            Some(Why::TooLong)
+        } else if self.slots.is_full() || self.out.len() > config.max_unsent_bytes {
+            Some(Why::Full)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the longest payload of a request that the owner takes, as far as is known.
+    fn max_request_bytes(&self) -> usize {
+        let bytes = self.hello.map_or(MIN_REQUEST_BYTES, |hello| hello.max_request_bytes);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    fn put(&mut self, waiter: Waiter, now: Instant, config: &LinkConfig) -> Id {
+        let expires = Instant::from_std(waiter.request.deadline).min(now + config.sign_within);
+        if self.slots.in_flight() == 0 {
+            self.busy_since = now;
+        }
+        self.expires = Some(self.expires.map_or(expires, |earlier| earlier.min(expires)));
+        self.slots.put(waiter, expires)
+    }
+
+    /// Wakes the task, unless it was woken already. Lets go of the lock first.
+    pub(super) fn wake(mut state: MutexGuard<'_, Self>) {
+        if state.scheduled {
+            return;
+        }
+        state.scheduled = true;
+        let task = state.task.take();
+        drop(state);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.standing == Standing::Open
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        self.slots.in_flight()
+    }
+
+    pub(super) fn hello(&self) -> Option<Hello> {
+        self.hello
+    }
+
+    /// Sends no more gets, and says so to the owner.
+    pub(super) fn leave(&mut self) {
+        if self.standing == Standing::Open {
+            self.standing = Standing::Unneeded;
+            self.write(Header::bare(kind::GOAWAY, Id::default()));
+        }
+    }
+}
+
+/// What the task of the link does.
+impl State {
+    pub(super) fn write(&mut self, header: Header) {
+        self.out.extend_from_slice(&header.encode());
+    }
+
+    /// The task will look at `out` soon: until it sleeps, nobody need wake it.
+    pub(super) fn expect_task(&mut self) {
+        self.scheduled = true;
+    }
+
+    /// Exchanges what is to be written for an empty buffer. Returns whether there was anything.
+    pub(super) fn swap_out(&mut self, empty: &mut Vec<u8>) -> bool {
+        std::mem::swap(&mut self.out, empty);
+        !empty.is_empty()
+    }
+
+    /// Notes what the owner says of itself.
+    pub(super) fn meet(&mut self, hello: Hello) {
+        self.hello = Some(hello);
+    }
+
+    /// Sends no more gets, since the owner wants none.
+    pub(super) fn part(&mut self) {
+        if self.standing == Standing::Open {
+            self.standing = Standing::Goodbye;
+        }
+    }
+
+    pub(super) fn slots(&mut self) -> &mut Slots {
+        &mut self.slots
+    }
+
+    pub(super) fn times(&self) -> Times {
+        let busy = self.slots.in_flight() > 0;
+        Times {
+            expires: self.expires.filter(|_| busy),
+            busy_since: busy.then_some(self.busy_since),
+        }
+    }
+
+    /// Returns what is to be done before the task may sleep. If there is nothing, `waker` is what
+    /// wakes it.
+    ///
+    /// `blocked` says that the socket takes nothing now, and wakes the task when it does.
+    pub(super) fn rest(&mut self, waker: &Waker, blocked: bool) -> Rest {
+        if !self.out.is_empty() && !blocked {
+            return Rest::Write;
+        }
+        if self.slots.in_flight() == 0 && !blocked {
+            match self.standing {
+                Standing::Unneeded => return Rest::End(End::Unneeded),
+                Standing::Goodbye => return Rest::End(End::Goodbye),
+                Standing::Open | Standing::Over => {}
+            }
+        }
+        self.scheduled = false;
+        if !self.task.as_ref().is_some_and(|task| task.will_wake(waker)) {
+            self.task = Some(waker.clone());
+        }
+        Rest::Sleep(self.times())
+    }
+
+    /// Takes out the gets whose time is over, and writes that nobody waits for them.
+    pub(super) fn expire(&mut self, now: Instant, expired: &mut Vec<(Id, Waiter)>) {
+        if self.expires.is_none_or(|expires| expires > now) {
+            return;
+        }
+        self.expires = self.slots.expire(now, expired);
+        for (id, _) in expired {
+            self.write(Header::bare(kind::CANCEL, *id));
+        }
+    }
+
+    /// Ends the link: takes out all gets. Returns them, and whether the owner has ever said HELLO.
+    pub(super) fn end(&mut self) -> (Vec<Waiter>, bool) {
+        self.standing = Standing::Over;
+        self.task = None;
+        (self.slots.drain(), self.hello.is_some())
+    }
+}
+
+/// Returns what the owner is told of the time left: rounded up, since the asker keeps to it anyway.
+fn millis_left(deadline: Instant, now: Instant) -> u32 {
+    let millis = deadline.saturating_duration_since(now).as_millis();
+    u32::try_from(millis).unwrap_or(u32::MAX).saturating_add(1)
+}

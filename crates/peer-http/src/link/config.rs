@@ -1,0 +1,93 @@
+//! Every bound of a link.
+
+use std::time::Duration;
+
+use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES, VERSION};
+use crate::link::frame::reply::MAX_PREFIX_BYTES;
+
+/// The settings of a link, as both of its sides read them.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkConfig {
+    // The asker.
+    /// How many gets may be under way to one owner. One more is not sent.
+    pub(crate) max_in_flight: u32,
+    /// How many bytes of requests may wait to be written. A get beyond that is not sent.
+    pub(crate) max_unsent_bytes: usize,
+    /// How long an owner may take to answer a get, or to say that it is loading.
+    pub(crate) sign_within: Duration,
+    /// For how long nothing may come while gets are under way, before the owner is pinged.
+    pub(crate) ping_after: Duration,
+    /// How long the owner may take to answer a ping, or to send anything.
+    pub(crate) pong_within: Duration,
+
+    // The owner.
+    /// How many loads may be under way for one asker. One more is refused as overload.
+    pub(crate) max_loads: usize,
+    /// How many bytes may wait for an asker that does not read, before it is not listened to.
+    pub(crate) max_queued_bytes: usize,
+    /// How long an asker may take to read anything at all of what waits for it.
+    pub(crate) write_within: Duration,
+    /// How long a new asker may take to say HELLO.
+    pub(crate) hello_within: Duration,
+    /// How long an asker may be silent before it is bidden farewell.
+    pub(crate) idle_timeout: Duration,
+    /// How long gets may go on after a GOAWAY.
+    pub(crate) drain_timeout: Duration,
+
+    // Both.
+    /// The longest value that goes over a link. Larger ones are fetched over HTTP, so that none keeps
+    /// the small ones waiting.
+    pub(crate) max_value_bytes: u32,
+    /// The longest payload of a request that is taken.
+    pub(crate) max_request_bytes: u32,
+    /// A random number that this process drew when it started.
+    pub(crate) incarnation: u64,
+    /// A fingerprint of the ring.
+    pub(crate) ring: u64,
+}
+
+impl LinkConfig {
+    /// Returns what the other side is told.
+    pub(crate) fn hello(&self) -> Hello {
+        Hello {
+            version: VERSION,
+            oldest: VERSION,
+            incarnation: self.incarnation,
+            ring: self.ring,
+            max_request_bytes: self.max_request_bytes.max(MIN_REQUEST_BYTES),
+            max_value_bytes: self.max_value_bytes,
+        }
+    }
+
+    /// Returns the longest payload that the asker reads.
+    pub(crate) fn max_reply_bytes(&self) -> u32 {
+        let prefix = u32::try_from(MAX_PREFIX_BYTES).unwrap_or(u32::MAX);
+        self.max_value_bytes.saturating_add(prefix).max(SHORTEST_REPLY_BOUND)
+    }
+}
+
+/// Refusals fit, however small the values are that an asker takes.
+const SHORTEST_REPLY_BOUND: u32 = 4 << 10;
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 65_536,
+            max_unsent_bytes: 4 << 20,
+            sign_within: Duration::from_secs(5),
+            ping_after: Duration::from_millis(500),
+            pong_within: Duration::from_millis(250),
+            max_loads: 1_024,
+            max_queued_bytes: 1 << 20,
+            write_within: Duration::from_secs(10),
+            hello_within: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(5 * 60),
+            drain_timeout: Duration::from_secs(10),
+            max_value_bytes: 1 << 20,
+            // A thousand keys of a kilobyte, and their ids.
+            max_request_bytes: (1 << 20) + (64 << 10),
+            incarnation: 0,
+            ring: 0,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Why a link ended.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use carrotcache_peer::{PeerError, PeerErrorKind};
+use thiserror::Error;
+
+use crate::link::frame::FrameError;
+
+/// Why a link ended.
+#[derive(Debug, Error)]
+pub(crate) enum End {
+    /// Nobody here wants it any more, and nothing was under way.
+    #[error("the link is not needed any more")]
+    Unneeded,
+    /// The peer said GOAWAY, and all that was under way was answered.
+    #[error("the peer has said goodbye")]
+    Goodbye,
+    /// The peer closed the connection.
+    #[error("the peer closed the connection")]
+    Closed,
+    /// The connection broke.
+    #[error("the connection broke")]
+    Broken(#[source] io::Error),
+    /// The peer said nothing, not even to a ping.
+    #[error("the peer was silent for {silence:?}, and did not answer a ping")]
+    Silent { silence: Duration },
+    /// The peer took nothing of what was to be written.
+    #[error("the peer read nothing for {time:?}")]
+    Stalled { time: Duration },
+    /// The time for a farewell is over.
+    #[error("the time to end gently is over")]
+    Drained,
+    /// What the peer sends cannot be understood.
+    #[error("the peer does not keep to the protocol")]
+    Violation(#[from] FrameError),
+    /// The task was dropped, with its runtime.
+    #[error("the runtime of the link has ended")]
+    Dropped,
+}
+
+impl End {
+    /// Returns the error of the gets that were under way.
+    pub(crate) fn to_error(self: &Arc<Self>) -> PeerError {
+        let kind = match **self {
+            Self::Silent { .. } | Self::Stalled { .. } => PeerErrorKind::Unreachable,
+            Self::Violation(_) => PeerErrorKind::Malformed,
+            Self::Dropped => PeerErrorKind::Dropped,
+            Self::Unneeded | Self::Goodbye | Self::Closed | Self::Broken(_) | Self::Drained => {
+                PeerErrorKind::Truncated
+            }
+        };
+        let mut error = PeerError::new(kind);
+        error.source = Some(Arc::clone(self) as _);
+        error
+    }
+}

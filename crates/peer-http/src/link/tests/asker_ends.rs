@@ -1,0 +1,275 @@
+//! The asker's side: time, silence, and every way in which a link ends.
+
+use carrotcache_peer::PeerErrorKind;
+
+use super::*;
+use crate::link::asker::Why;
+
+/// Returns when a get was told, and what.
+async fn told_at(receiver: oneshot::Receiver<Told>) -> (Duration, Told) {
+    let begin = Instant::now();
+    let told = told(receiver).await;
+    (begin.elapsed(), told)
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Reads frames for ever, and answers pings.
+async fn answer_pings(mut owner: Wire) {
+    while let Some((header, _)) = owner.try_read().await {
+        if header.kind == kind::PING {
+            owner.bare(kind::PONG, header.id).await;
+        }
+    }
+}
+
+/// Asserts that `time` is what was expected, to the millisecond that timers have.
+#[track_caller]
+fn assert_near(time: Duration, expected: Duration) {
+    assert!(time >= expected && time <= expected + millis(5), "{time:?} is not {expected:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_get_is_told_at_its_own_deadline_by_one_timer() {
+    let (asker, owner) = Asker::met().await;
+    let (_, late) = asker.get_for("late", millis(3_000));
+    let (_, early) = asker.get_for("early", millis(100));
+    let (_, middle) = asker.get_for("middle", millis(1_700));
+    let pings = tokio::spawn(answer_pings(owner));
+    let (a, b, c) = tokio::join!(told_at(early), told_at(middle), told_at(late));
+    for ((at, told), expected) in [(a, 100), (b, 1_700), (c, 3_000)] {
+        assert_eq!(told.unwrap_err().kind, PeerErrorKind::TimedOut);
+        assert_near(at, millis(expected));
+    }
+    assert_eq!(asker.link.in_flight(), 0);
+    assert!(!pings.is_finished(), "the link goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_owner_hears_of_a_get_whose_time_is_over() {
+    let (asker, mut owner) = Asker::met().await;
+    let (_, get) = asker.get_for("k", millis(100));
+    let id = owner.read_get("k").await;
+    assert_eq!(told(get).await.unwrap_err().kind, PeerErrorKind::TimedOut);
+    owner.expect(kind::CANCEL, id).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_in_the_past_is_told_at_once() {
+    let (asker, _owner) = Asker::met().await;
+    let (_, get) = asker.get_for("k", Duration::ZERO);
+    let (at, told) = told_at(get).await;
+    assert_eq!(told.unwrap_err().kind, PeerErrorKind::TimedOut);
+    assert_near(at, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_says_nothing_of_a_get_has_less_time_than_one_that_is_loading() {
+    let (asker, mut owner) = Asker::met().await;
+    let (_, silent) = asker.get("silent");
+    let (_, loading) = asker.get("loading");
+    owner.read_get("silent").await;
+    let id = owner.read_get("loading").await;
+    owner.bare(kind::LOADING, id).await;
+    tokio::spawn(answer_pings(owner));
+    let (silent, loading) = tokio::join!(told_at(silent), told_at(loading));
+    assert_near(silent.0, LinkConfig::default().sign_within);
+    assert_near(loading.0, TIME);
+    for told in [silent.1, loading.1] {
+        assert_eq!(told.unwrap_err().kind, PeerErrorKind::TimedOut);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_may_take_far_longer_than_every_clock_of_the_link() {
+    let (asker, mut owner) = Asker::met().await;
+    let (_, get) = asker.get("slow");
+    let id = owner.read_get("slow").await;
+    owner.bare(kind::LOADING, id).await;
+    let mut pings = 0;
+    let load = tokio::time::sleep(TIME - millis(1_000));
+    tokio::pin!(load);
+    loop {
+        tokio::select! {
+            () = &mut load => break owner.value(id, b"at last").await,
+            (header, _) = owner.read() => {
+                assert_eq!(header.kind, kind::PING);
+                pings += 1;
+                owner.bare(kind::PONG, header.id).await;
+            }
+        }
+    }
+    assert_eq!(value(get).await, "at last");
+    assert!((110..=118).contains(&pings), "a ping each half second, and no more: {pings}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_owner_is_noticed_within_a_second_by_all_gets() {
+    let (asker, _owner) = Asker::met().await;
+    let gets: Vec<_> = (0..1_000).map(|i| asker.get(&format!("k{i}")).1).collect();
+    let begin = Instant::now();
+    let end = asker.end().await;
+    assert!(matches!(*end, End::Silent { .. }), "{end:?}");
+    assert_near(begin.elapsed(), millis(750));
+    for get in gets {
+        assert_eq!(told(get).await.unwrap_err().kind, PeerErrorKind::Unreachable);
+    }
+    assert_near(begin.elapsed(), millis(750));
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_byte_is_a_sign_of_life() {
+    let (asker, mut owner) = Asker::met().await;
+    let (_, get) = asker.get_for("k", millis(4_000));
+    owner.read_get("k").await;
+    // Half a header, byte by byte, each just before the owner would be pinged.
+    for byte in [0; 8] {
+        tokio::time::sleep(millis(490)).await;
+        owner.send(&[byte]).await;
+    }
+    let (at, told) = told_at(get).await;
+    assert_near(at, millis(4_000 - 8 * 490));
+    assert_eq!(told.unwrap_err().kind, PeerErrorKind::TimedOut);
+    assert_eq!(owner.read().await.0.kind, kind::CANCEL, "there was no ping");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_without_gets_is_not_held_against_the_owner() {
+    let (asker, mut owner) = Asker::met().await;
+    // The owner leaves a ping unanswered, and the get is given up meanwhile.
+    let (ticket, _told) = asker.get("a");
+    let a = owner.read_get("a").await;
+    assert_eq!(owner.read().await.0.kind, kind::PING);
+    drop(asker.link.cancel(ticket));
+    owner.expect(kind::CANCEL, a).await;
+    tokio::time::sleep(millis(60_000)).await;
+    let (_, get) = asker.get("b");
+    let id = owner.read_get("b").await;
+    tokio::time::sleep(millis(400)).await;
+    owner.value(id, b"v").await;
+    assert_eq!(value(get).await, "v");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_owners_goaway_no_get_is_sent_and_those_under_way_are_answered() {
+    let (asker, mut owner) = Asker::met().await;
+    let (_, a) = asker.get("a");
+    let (_, b) = asker.get("b");
+    let ids = [owner.read_get("a").await, owner.read_get("b").await];
+    owner.bare(kind::GOAWAY, Id::default()).await;
+    owner.value(ids[0], b"A").await;
+    assert_eq!(value(a).await, "A");
+    let unsent = asker.link.get(waiter("c").0).expect_err("the owner is leaving");
+    assert_eq!(unsent.why, Why::Over);
+    assert!(!asker.link.is_open());
+    owner.value(ids[1], b"B").await;
+    assert_eq!(value(b).await, "B");
+    assert!(matches!(*asker.end().await, End::Goodbye));
+    assert!(owner.try_read().await.is_none(), "the asker closes the connection");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_handle_says_goaway_and_leaves_when_all_is_answered() {
+    let (asker, mut owner) = Asker::met().await;
+    let (_, get) = asker.get("k");
+    let Asker { link, ended, .. } = asker;
+    drop(link);
+    let id = owner.read_get("k").await;
+    owner.expect(kind::GOAWAY, Id::default()).await;
+    owner.value(id, b"v").await;
+    assert_eq!(value(get).await, "v");
+    assert!(matches!(*soon(ended).await.unwrap(), End::Unneeded));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_ends_fails_all_gets_at_once() {
+    let (asker, owner) = Asker::met().await;
+    let gets: Vec<_> = (0..100).map(|i| asker.get(&format!("k{i}")).1).collect();
+    drop(owner);
+    for get in gets {
+        let (at, told) = told_at(get).await;
+        assert_eq!(told.unwrap_err().kind, PeerErrorKind::Truncated);
+        assert_near(at, Duration::ZERO);
+    }
+    let unsent = asker.link.get(waiter("late").0).expect_err("the link is over");
+    assert_eq!(unsent.why, Why::Over);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_came_before_the_end_count_though_a_write_found_it_out() {
+    let (asker, mut owner) = Asker::met().await;
+    let (_, answered) = asker.get("answered");
+    let id = owner.read_get("answered").await;
+    owner.value(id, b"v").await;
+    drop(owner);
+    // The task has not run yet: it finds a get to write, an answer to read, and nobody to write to.
+    let (_, unanswered) = asker.get("unanswered");
+    assert_eq!(value(answered).await, "v");
+    assert_eq!(told(unanswered).await.unwrap_err().kind, PeerErrorKind::Truncated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_never_says_hello_was_not_asked() {
+    let begun: &[u8] = &[1, 0, 0, 0, kind::VALUE];
+    for (sent, is_silent) in
+        [(b"".as_slice(), true), (b"HTTP/1.1 400 Bad Request", false), (begun, true)]
+    {
+        let (first, _told) = waiter("first");
+        let (mut asker, mut owner) = Asker::with(LinkConfig::default(), b"", Some(first));
+        let (_, _told) = asker.get("second");
+        owner.send(sent).await;
+        for key in ["first", "second"] {
+            let detoured = soon(asker.detoured.recv()).await.expect("a get");
+            assert_eq!(&*detoured.request.key, key);
+        }
+        let end = asker.end().await;
+        assert_eq!(matches!(*end, End::Silent { .. }), is_silent, "{end:?}");
+        assert_eq!(matches!(*end, End::Violation(_)), !is_silent, "{end:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_closed_before_a_hello_was_not_asked() {
+    let (first, _told) = waiter("first");
+    let (mut asker, owner) = Asker::with(LinkConfig::default(), b"", Some(first));
+    drop(owner);
+    assert_eq!(&*soon(asker.detoured.recv()).await.expect("a get").request.key, "first");
+    assert!(matches!(*asker.end().await, End::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_dropped_with_its_runtime_leaves_nobody_waiting() {
+    let (asker, _owner) = Asker::met().await;
+    let (_, get) = asker.get("k");
+    asker.ended.abort();
+    assert_eq!(told(get).await.unwrap_err().kind, PeerErrorKind::Dropped);
+    assert_eq!(asker.link.in_flight(), 0);
+    let unsent = asker.link.get(waiter("late").0).expect_err("the link is over");
+    assert_eq!(unsent.why, Why::Over);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlines_are_kept_while_answers_come_without_a_pause() {
+    let (asker, mut owner) = Asker::met().await;
+    let (_, waiting) = asker.get_for("waiting", millis(100));
+    owner.read_get("waiting").await;
+    let begin = Instant::now();
+    let mut waiting = std::pin::pin!(told(waiting));
+    // Two answers at a time, so that the task never gets as far as going to sleep.
+    loop {
+        let pair = [asker.get("a"), asker.get("b")];
+        let ids = [owner.read_get("a").await, owner.read_get("b").await];
+        owner.send(&[value_frame(ids[0], b"A"), value_frame(ids[1], b"B")].concat()).await;
+        for (_, get) in pair {
+            value(get).await;
+        }
+        tokio::select! {
+            biased;
+            told = &mut waiting => break assert_eq!(told.unwrap_err().kind, PeerErrorKind::TimedOut),
+            () = tokio::time::sleep(millis(1)) => {}
+        }
+    }
+    assert!(begin.elapsed() < millis(200), "{:?}", begin.elapsed());
+}
