@@ -142,7 +142,7 @@
 mod config;
 mod error;
 mod http;
-#[allow(dead_code, reason = "the pool does not negotiate links yet")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the pool does not negotiate links yet"))]
 mod link;
 mod pool;
 mod wire;

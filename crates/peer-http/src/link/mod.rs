@@ -18,6 +18,7 @@
 //! - [`frame`]: what is sent, as pure functions on bytes.
 //! - [`input`]: bytes that have been read and not yet taken.
 //! - [`asker`]: slots, deadlines, and the completions that are told.
+//! - [`owner`]: requests, answers, and the order in which they leave.
 //! - [`config`]: every bound. [`end`]: why a link ended.
 
 pub(crate) mod asker;
@@ -25,6 +26,7 @@ pub(crate) mod config;
 pub(crate) mod end;
 pub(crate) mod frame;
 mod input;
+pub(crate) mod owner;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,12 @@
 
 mod asker;
 mod asker_ends;
+mod batch;
+mod hostile;
+mod owner;
+mod owner_bounds;
 mod random;
+mod together;
 
 use std::sync::Arc;
 use std::time::Duration;

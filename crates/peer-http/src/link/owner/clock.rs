@@ -1,0 +1,103 @@
+//! How long an asker is waited for.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::link::config::LinkConfig;
+use crate::link::end::End;
+
+/// One timer, armed at the earliest thing that may be due.
+pub(super) struct Clock {
+    sleep: Pin<Box<Sleep>>,
+    armed: Option<Instant>,
+    /// When the last bytes came.
+    heard: Instant,
+    /// When the socket last took bytes, if it takes no more.
+    blocked_since: Option<Instant>,
+    /// When GOAWAY was said.
+    parted: Option<Instant>,
+}
+
+/// What is due.
+pub(super) enum Due {
+    Nothing,
+    /// The asker has been silent for so long that it is bidden farewell.
+    Farewell,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        let sleep = Box::pin(sleep_until(now));
+        Self { sleep, armed: None, heard: now, blocked_since: None, parted: None }
+    }
+
+    /// Returns when the last bytes came.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Something came.
+    pub(super) fn hear(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// Notes what became of an attempt to write.
+    pub(super) fn wrote(&mut self, bytes: usize, blocked: bool) {
+        if !blocked {
+            self.blocked_since = None;
+        } else if bytes > 0 || self.blocked_since.is_none() {
+            self.blocked_since = Some(Instant::now());
+        }
+    }
+
+    /// GOAWAY was said.
+    pub(super) fn part(&mut self) {
+        self.parted.get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn has_parted(&self) -> bool {
+        self.parted.is_some()
+    }
+
+    /// Waits for what may be due next.
+    ///
+    /// # Errors
+    ///
+    /// When the asker has used up its time to read, or to leave.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        met: bool,
+        config: &LinkConfig,
+    ) -> Poll<Result<Due, End>> {
+        let stalled = self.blocked_since.map(|since| since + config.write_within);
+        let drained = self.parted.map(|parted| parted + config.drain_timeout);
+        let silence = if met { config.idle_timeout } else { config.hello_within };
+        let silent = Some(self.heard + silence).filter(|_| self.parted.is_none());
+        let due = [stalled, drained, silent].into_iter().flatten().min();
+        let Some(due) = due else { return Poll::Pending };
+        if self.armed.is_none_or(|armed| due < armed) {
+            self.armed = Some(due);
+            self.sleep.as_mut().reset(due);
+        }
+        if self.sleep.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.armed = None;
+        let now = Instant::now();
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        Poll::Ready(if is_due(stalled) {
+            Err(End::Stalled { time: config.write_within })
+        } else if is_due(drained) {
+            Err(End::Drained)
+        } else if is_due(silent) {
+            Ok(Due::Farewell)
+        } else {
+            Ok(Due::Nothing)
+        })
+    }
+}

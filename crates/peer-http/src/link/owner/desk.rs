@@ -1,0 +1,171 @@
+//! What becomes of a request.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use carrotcache_peer::{Handler, PeerError, PeerErrorKind, Reply, Request};
+use tokio::time::Instant;
+
+use super::loads::{Answered, Loads};
+use super::out::Out;
+use crate::config::Config;
+use crate::link::config::LinkConfig;
+use crate::link::frame::hello::Hello;
+use crate::link::frame::refusal::Refusal;
+use crate::link::frame::request::{FromAsker, Get};
+use crate::link::frame::{FrameError, Header, Id, kind};
+use crate::wire::outcome::{Outcome, one_line};
+
+/// Hands requests to the handler, and queues what it answers.
+pub(super) struct Desk<H> {
+    handler: Arc<H>,
+    config: Arc<Config>,
+    loads: Loads,
+    out: Out,
+    /// Most requests are for the same group as the one before, and share its name.
+    group: Arc<str>,
+    /// Whether the asker has said HELLO.
+    met: bool,
+    /// Whether the asker has said GOAWAY.
+    is_leaving: bool,
+    max_value_bytes: u32,
+    /// When so much is queued, even the answers of loads are not.
+    max_loaded_bytes: usize,
+}
+
+/// How many times the bytes that stop the reading may be queued by loads that end: they are under way
+/// already, and it is better to be rid of them, but not at any price.
+const LOADED_TIMES: usize = 16;
+
+impl<H: Handler> Desk<H> {
+    pub(super) fn new(handler: Arc<H>, config: Arc<Config>, link: &LinkConfig) -> Self {
+        let mut out = Out::new();
+        out.small(|out| link.hello().encode(out));
+        Self {
+            handler,
+            config,
+            loads: Loads::new(link.max_loads),
+            out,
+            group: Arc::from(""),
+            met: false,
+            is_leaving: false,
+            max_value_bytes: link.max_value_bytes,
+            max_loaded_bytes: link.max_queued_bytes.saturating_mul(LOADED_TIMES),
+        }
+    }
+
+    pub(super) fn out(&mut self) -> &mut Out {
+        &mut self.out
+    }
+
+    pub(super) fn has_met(&self) -> bool {
+        self.met
+    }
+
+    /// Returns whether the asker is leaving, and all that it asked is answered and written.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_leaving && self.loads.is_empty() && self.out.queued() == 0
+    }
+
+    /// Queues the answers of loads that have ended.
+    pub(super) fn collect(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready((id, answered)) = self.loads.poll_next(cx) {
+            if self.out.queued() > self.max_loaded_bytes {
+                let text = "too much waits for being read";
+                self.out.refusal(id, Refusal::Outcome(Outcome::Overloaded), text);
+            } else {
+                self.answered(id, answered);
+            }
+        }
+    }
+
+    /// Does what a frame says that came at `now`.
+    ///
+    /// # Errors
+    ///
+    /// When the asker does not keep to the protocol.
+    pub(super) fn take(
+        &mut self,
+        header: Header,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<(), FrameError> {
+        if !self.met && header.kind != kind::HELLO {
+            return Err(FrameError::NoHello { kind: header.kind });
+        }
+        match FromAsker::decode(header, payload)? {
+            FromAsker::Hello(hello) => self.meet(hello),
+            FromAsker::Get { id, get } => self.get(id, get, now),
+            FromAsker::GetMany(many) => {
+                for get in many.gets() {
+                    let (id, get) = get?;
+                    self.get(id, get, now);
+                }
+            }
+            FromAsker::Cancel(id) => {
+                self.loads.cancel(id);
+                self.out.cancel(id);
+            }
+            FromAsker::Ping(id) => self.out.bare(kind::PONG, id),
+            FromAsker::GoAway => self.is_leaving = true,
+            FromAsker::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn meet(&mut self, hello: Hello) {
+        self.met = true;
+        self.max_value_bytes = self.max_value_bytes.min(hello.max_value_bytes);
+    }
+
+    fn get(&mut self, id: Id, get: Get<'_>, now: Instant) {
+        if let Some(reason) = self.config.refuse(get.group, get.key) {
+            return self.out.refusal(id, Refusal::Outcome(Outcome::Invalid), &reason);
+        }
+        if *self.group != *get.group {
+            self.group = Arc::from(get.group);
+        }
+        let time_left = match get.millis_left {
+            0 => self.config.max_time_left,
+            millis => Duration::from_millis(millis.into()).min(self.config.max_time_left),
+        };
+        let deadline = now + time_left;
+        let request = Request::new(Arc::clone(&self.group), get.key, deadline.into_std());
+        self.ask(id, request);
+    }
+
+    /// Asks the handler, and queues its answer, or that it is loading.
+    pub(super) fn ask(&mut self, id: Id, request: Request) {
+        let deadline = Instant::from_std(request.deadline);
+        // A panic is an error of this get. On this task it would end those of everybody else.
+        let reply = catch_unwind(AssertUnwindSafe(|| self.handler.answer(request)));
+        let reply = reply.unwrap_or_else(|_| {
+            let error = PeerError::new(PeerErrorKind::Failed);
+            Reply::ready(Err(error.with_source("the handler panicked")))
+        });
+        match reply {
+            Reply::Ready(answered) => self.answered(id, answered),
+            Reply::Pending(answer) => match self.loads.start(id, answer, deadline) {
+                Ok(()) => self.out.bare(kind::LOADING, id),
+                Err(error) => self.answered(id, Err(error)),
+            },
+        }
+    }
+
+    fn answered(&mut self, id: Id, answered: Answered) {
+        match answered {
+            Ok(answer) => {
+                let max_bytes = usize::try_from(self.max_value_bytes).unwrap_or(usize::MAX);
+                self.out.answer(id, answer, max_bytes);
+            }
+            Err(error) => {
+                let refusal = Refusal::Outcome(Outcome::of(error.kind));
+                let causes = error.causes();
+                let text = if causes.is_empty() { error.to_string() } else { causes };
+                self.out.refusal(id, refusal, &one_line(&text));
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The owner's side: requests come in, and are answered.
+
+mod clock;
+mod desk;
+mod loads;
+mod out;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use carrotcache_peer::{Handler, Request};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use self::clock::{Clock, Due};
+use self::desk::Desk;
+use crate::config::Config;
+use crate::link::config::LinkConfig;
+use crate::link::end::End;
+use crate::link::frame::{Front, HEADER_BYTES, Id, front, kind};
+use crate::link::input::{Input, WINDOW_BYTES};
+
+/// Answers what one asker asks over a link, until that ends. Its output says why.
+///
+/// A hit is answered on this task, and all that one read brings is answered with one write. What
+/// takes a while has a task of its own, and the asker is told at once that it is loading.
+///
+/// # Cancel safety
+///
+/// Dropping it closes the connection, and drops what its loads would have answered.
+pub(crate) struct Serving<IO, H, D> {
+    io: IO,
+    input: Input,
+    desk: Desk<H>,
+    clock: Clock,
+    link: LinkConfig,
+    drain: Option<Pin<Box<D>>>,
+}
+
+impl<IO, H, D> Serving<IO, H, D>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+    D: Future<Output = ()>,
+{
+    /// Returns what answers over `io`, on which both sides have agreed on frames.
+    ///
+    /// `early` is what came behind the agreement, and `first` the get that asked for it. When `drain`
+    /// ends, the asker is told GOAWAY, and has the [`drain_timeout`](LinkConfig::drain_timeout) to get
+    /// the answers to what it has asked.
+    pub(crate) fn new(
+        io: IO,
+        early: &[u8],
+        first: Option<Request>,
+        handler: Arc<H>,
+        config: Arc<Config>,
+        link: LinkConfig,
+        drain: D,
+    ) -> Self {
+        let mut desk = Desk::new(handler, config, &link);
+        if let Some(first) = first {
+            desk.ask(Id::FIRST, first);
+        }
+        let drain = Some(Box::pin(drain));
+        Self { io, input: Input::new(early), desk, clock: Clock::new(), link, drain }
+    }
+
+    /// Does whatever can be done without waiting.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        self.look_at_drain(cx);
+        loop {
+            self.desk.collect(cx);
+            let written = self.desk.out().write(cx, &mut self.io).map_err(End::Broken)?;
+            self.clock.wrote(written.bytes, written.blocked);
+            // All that one read brought is answered before the next write.
+            if self.take_frames()? {
+                continue;
+            }
+            if self.is_listening() && self.read(cx)? {
+                continue;
+            }
+            if self.desk.is_done() && !written.blocked {
+                return Err(End::Goodbye);
+            }
+            match self.clock.poll(cx, self.desk.has_met(), &self.link) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(due) => match due? {
+                    Due::Nothing => {}
+                    Due::Farewell => self.part(),
+                },
+            }
+        }
+    }
+
+    /// Takes the frames that are there, as long as their answers find room. Returns whether any was.
+    fn take_frames(&mut self) -> Result<bool, End> {
+        let mut any = false;
+        while self.is_listening() {
+            let front = front(self.input.bytes(), self.link.max_request_bytes)?;
+            let Front::Whole(header, payload) = front else { break };
+            let bytes = HEADER_BYTES + payload.len();
+            self.desk.take(header, payload, self.clock.heard())?;
+            self.input.take(bytes);
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// Returns whether the asker reads what it has been sent. One that does not is asked to wait.
+    fn is_listening(&mut self) -> bool {
+        self.desk.out().queued() <= self.link.max_queued_bytes
+    }
+
+    /// Reads once. Returns whether anything came.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        match self.input.poll_read(cx, &mut self.io, WINDOW_BYTES) {
+            Poll::Ready(Ok(0)) => Err(End::Closed),
+            Poll::Ready(Ok(_)) => {
+                self.clock.hear();
+                Ok(true)
+            }
+            Poll::Ready(Err(error)) => Err(End::Broken(error)),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    fn look_at_drain(&mut self, cx: &mut Context<'_>) {
+        if let Some(drain) = &mut self.drain
+            && drain.as_mut().poll(cx).is_ready()
+        {
+            self.drain = None;
+            self.part();
+        }
+    }
+
+    /// Tells the asker to send no more gets. It closes the connection when its last one is answered.
+    fn part(&mut self) {
+        if !self.clock.has_parted() {
+            self.clock.part();
+            self.desk.out().bare(kind::GOAWAY, Id::default());
+        }
+    }
+}
+
+impl<IO, H, D> Future for Serving<IO, H, D>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+    D: Future<Output = ()>,
+{
+    type Output = End;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        match self.turn(cx) {
+            Ok(()) => Poll::Pending,
+            Err(end) => Poll::Ready(end),
+        }
+    }
+}

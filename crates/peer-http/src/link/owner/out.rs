@@ -1,0 +1,223 @@
+//! What the owner has to write, and in which order.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use carrotcache_byteview::ByteView;
+use carrotcache_peer::Answer;
+use tokio::io::AsyncWrite;
+
+use crate::link::frame::refusal::Refusal;
+use crate::link::frame::reply::{ValueHead, encode_refusal};
+use crate::link::frame::{Header, Id};
+
+/// Values up to this long are copied, longer ones are written from where they are.
+const COPIED_BYTES: usize = 4 << 10;
+
+/// How many parts one write takes.
+const MAX_PARTS: usize = 32;
+
+/// A buffer that a burst has made larger than this is given back after it.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// Frames to be written: the small ones first, in order, then the large ones, in order.
+///
+/// A frame that has been begun is finished before anything else. So a small answer waits for one
+/// large one at most. The large ones are not overtaken for ever, since the queue is bounded: when too
+/// much is in it, no more requests are read.
+pub(super) struct Out {
+    /// Whole frames, one after the other.
+    small: Vec<u8>,
+    small_written: usize,
+    large: VecDeque<Large>,
+    /// How much of the first large frame has been written.
+    large_written: usize,
+    /// How much is to be written, in all.
+    queued: usize,
+}
+
+struct Large {
+    id: Id,
+    head: ValueHead,
+    value: ByteView,
+}
+
+impl Large {
+    fn len(&self) -> usize {
+        self.head.as_bytes().len() + self.value.len()
+    }
+
+    /// Returns the parts of the frame without its first `written` bytes.
+    fn parts(&self, written: usize) -> [&[u8]; 2] {
+        let head = self.head.as_bytes();
+        let in_head = written.min(head.len());
+        [&head[in_head..], &self.value[written - in_head..]]
+    }
+}
+
+impl Out {
+    pub(super) fn new() -> Self {
+        let (small, large) = (Vec::new(), VecDeque::new());
+        Self { small, small_written: 0, large, large_written: 0, queued: 0 }
+    }
+
+    /// Returns how many bytes are to be written.
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Queues what `write` appends to the small frames.
+    pub(super) fn small(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.small.len();
+        write(&mut self.small);
+        self.queued += self.small.len() - before;
+    }
+
+    /// Queues a frame without a payload.
+    pub(super) fn bare(&mut self, kind: u8, id: Id) {
+        self.small(|out| out.extend_from_slice(&Header::bare(kind, id).encode()));
+    }
+
+    /// Queues a refusal.
+    pub(super) fn refusal(&mut self, id: Id, refusal: Refusal, text: &str) {
+        self.small(|out| encode_refusal(out, id, refusal, text));
+    }
+
+    /// Queues an answer, where values are up to `max_value_bytes` long.
+    pub(super) fn answer(&mut self, id: Id, answer: Answer, max_value_bytes: usize) {
+        let Some(value) = answer.entry.into_value() else {
+            return self.refusal(id, Refusal::NOT_FOUND, "no such key");
+        };
+        if value.len() > max_value_bytes {
+            return self.refusal(id, Refusal::OverHttp, "the value is too large for a link");
+        }
+        self.value(id, value, answer.minute_qps);
+    }
+
+    /// Queues a value.
+    fn value(&mut self, id: Id, value: ByteView, minute_qps: Option<f64>) {
+        let head = ValueHead::new(id, minute_qps, value.len());
+        if value.len() <= COPIED_BYTES {
+            return self.small(|out| {
+                out.extend_from_slice(head.as_bytes());
+                out.extend_from_slice(&value);
+            });
+        }
+        let frame = Large { id, head, value };
+        self.queued += frame.len();
+        self.large.push_back(frame);
+    }
+
+    /// Forgets the value of a get that nobody waits for, unless it has been begun.
+    pub(super) fn cancel(&mut self, id: Id) {
+        let begun = usize::from(self.large_written > 0);
+        let (mut at, mut forgotten) = (0, 0);
+        self.large.retain(|frame| {
+            let is_kept = at < begun || frame.id != id;
+            at += 1;
+            if !is_kept {
+                forgotten += frame.len();
+            }
+            is_kept
+        });
+        self.queued -= forgotten;
+    }
+
+    /// Writes what the socket takes, and flushes. Returns how much that was, and whether it was all.
+    pub(super) fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut (impl AsyncWrite + Unpin),
+    ) -> io::Result<Written> {
+        let mut bytes = 0;
+        while self.queued > 0 {
+            match self.write_once(cx, io) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => bytes += count,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => return Ok(Written { bytes, blocked: true }),
+            }
+        }
+        let blocked = match Pin::new(io).poll_flush(cx) {
+            Poll::Ready(flushed) => flushed.map(|()| false)?,
+            Poll::Pending => true,
+        };
+        Ok(Written { bytes, blocked })
+    }
+
+    fn write_once(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<usize>> {
+        let small = &self.small[self.small_written..];
+        let polled = if self.large.is_empty() {
+            Pin::new(io).poll_write(cx, small)
+        } else {
+            let mut slices = [IoSlice::new(&[]); MAX_PARTS];
+            let count = self.parts(&mut slices);
+            Pin::new(io).poll_write_vectored(cx, &slices[..count])
+        };
+        if let Poll::Ready(Ok(count)) = polled {
+            self.consume(count);
+        }
+        polled
+    }
+
+    /// Fills in what is to be written next, in order. Returns how many parts that are.
+    fn parts<'a>(&'a self, slices: &mut [IoSlice<'a>; MAX_PARTS]) -> usize {
+        let begun = self.large.front().filter(|_| self.large_written > 0);
+        let begun_parts = begun.into_iter().flat_map(|frame| frame.parts(self.large_written));
+        let small = [&self.small[self.small_written..]];
+        let whole = self.large.iter().skip(usize::from(begun.is_some()));
+        let whole_parts = whole.flat_map(|frame| frame.parts(0));
+        let parts = begun_parts.chain(small).chain(whole_parts).filter(|part| !part.is_empty());
+        let mut count = 0;
+        for (slice, part) in slices.iter_mut().zip(parts) {
+            *slice = IoSlice::new(part);
+            count += 1;
+        }
+        count
+    }
+
+    /// Takes off what was written, in the order of [`parts`](Self::parts).
+    fn consume(&mut self, mut count: usize) {
+        self.queued = self.queued.saturating_sub(count);
+        if self.large_written > 0 {
+            count = self.consume_large(count);
+        }
+        let small = count.min(self.small.len() - self.small_written);
+        self.small_written += small;
+        count -= small;
+        if self.small_written == self.small.len() {
+            self.small.clear();
+            self.small.shrink_to(KEPT_BYTES);
+            self.small_written = 0;
+        }
+        while count > 0 && !self.large.is_empty() {
+            count = self.consume_large(count);
+        }
+    }
+
+    /// Takes off what was written of the first large frame. Returns how much was written beyond it.
+    fn consume_large(&mut self, count: usize) -> usize {
+        let Some(frame) = self.large.front() else { return count };
+        let left = frame.len() - self.large_written;
+        if count < left {
+            self.large_written += count;
+            return 0;
+        }
+        self.large.pop_front();
+        self.large_written = 0;
+        count - left
+    }
+}
+
+/// What became of an attempt to write.
+pub(super) struct Written {
+    pub(super) bytes: usize,
+    /// The socket takes no more now, and there may be more.
+    pub(super) blocked: bool,
+}

@@ -1,0 +1,220 @@
+//! The owner's side: what an asker may not do, and for how long it is waited for.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::{future, io};
+
+use carrotcache_peer::handler_fn;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::owner::{Owner, Served};
+use super::*;
+use crate::config::Config;
+use crate::link::owner::Serving;
+use crate::wire::outcome::Outcome;
+
+#[tokio::test(start_paused = true)]
+async fn loads_beyond_the_bound_are_refused_and_hits_are_not() {
+    let link = LinkConfig { max_loads: 2, ..LinkConfig::default() };
+    let mut served = Served::with(link, 64 << 10).await;
+    for slot in [1, 2] {
+        served.wire.get(slot, &format!("load {slot}")).await;
+        served.wire.expect(kind::LOADING, id(slot)).await;
+    }
+    served.wire.get(3, "load 3").await;
+    let overloaded = Refusal::Outcome(Outcome::Overloaded);
+    assert_eq!(served.wire.expect_refusal(id(3), overloaded).await, "2 loads are under way");
+    served.wire.get(4, "hit").await;
+    served.wire.expect_value(id(4), b"hit").await;
+    served.owner.release("load 1");
+    served.wire.expect_value(id(1), b"load 1").await;
+    served.wire.get(5, "load 5").await;
+    served.wire.expect(kind::LOADING, id(5)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_asker_that_does_not_read_is_not_listened_to_and_then_cut() {
+    let link = LinkConfig { max_queued_bytes: 10_000, ..LinkConfig::default() };
+    let write_within = link.write_within;
+    let served = Served::with(link, 1_000).await;
+    let (owner, ended) = (Arc::clone(&served.owner), served.ended);
+    let begin = Instant::now();
+    let (_unread, mut requests) = tokio::io::split(served.wire.0);
+    let asking = tokio::spawn(async move {
+        for slot in 0..10_000 {
+            if requests.write_all(&get_frame(id(slot), "g", "bytes 3000")).await.is_err() {
+                break;
+            }
+        }
+    });
+    assert!(matches!(soon(ended).await.unwrap(), End::Stalled { .. }));
+    soon(asking).await.unwrap();
+    let late = begin.elapsed() - write_within;
+    assert!(late < Duration::from_millis(50), "{late:?} late");
+    let asked = owner.asked.lock().unwrap().len();
+    assert!(asked <= 5, "{asked} answers of 3,000 bytes were queued");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_asker_that_reads_slowly_gets_everything() {
+    let link = LinkConfig { max_queued_bytes: 10_000, ..LinkConfig::default() };
+    let mut served = Served::with(link, 1_000).await;
+    let (mut answers, mut requests) = tokio::io::split(served.wire.0);
+    tokio::spawn(async move {
+        for slot in 0..50 {
+            requests.write_all(&get_frame(id(slot), "g", "bytes 3000")).await.unwrap();
+        }
+        future::pending::<()>().await;
+    });
+    let expected = 50 * (HEADER_BYTES + 3_000);
+    let mut got = 0;
+    while got < expected {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut some = [0; 1_000];
+        got += soon(answers.read(&mut some)).await.unwrap();
+    }
+    assert_eq!(got, expected);
+    served.owner.release("unused");
+    assert!(!served.ended.is_finished());
+    served.wire = Wire(duplex(1).0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_asker_is_bidden_farewell_and_then_cut() {
+    let mut served = Served::new().await;
+    let link = LinkConfig::default();
+    let begin = Instant::now();
+    served.wire.expect(kind::GOAWAY, Id::default()).await;
+    assert!(begin.elapsed() >= link.idle_timeout);
+    assert!(matches!(served.end().await, End::Drained));
+    assert!(begin.elapsed() >= link.idle_timeout + link.drain_timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_has_less_time_to_say_hello() {
+    let mut served = Served::stranger(LinkConfig::default(), 64 << 10, b"", None);
+    let begin = Instant::now();
+    served.wire.expect(kind::HELLO, Id::default()).await;
+    served.wire.expect(kind::GOAWAY, Id::default()).await;
+    assert!(begin.elapsed() < LinkConfig::default().idle_timeout / 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_asker_that_is_gone_takes_its_loads_along() {
+    let mut served = Served::new().await;
+    for slot in 0..10 {
+        served.wire.get(slot, &format!("load {slot}")).await;
+        served.wire.expect(kind::LOADING, id(slot)).await;
+    }
+    drop(served.wire);
+    assert!(matches!(soon(served.ended).await.unwrap(), End::Closed));
+    while served.owner.dropped.load(Ordering::Relaxed) < 10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn loads_that_end_for_an_asker_that_does_not_read_do_not_pile_up() {
+    let link = LinkConfig { max_queued_bytes: 10_000, ..LinkConfig::default() };
+    let (ours, theirs) = duplex(2_000);
+    let made = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&made);
+    let handler = handler_fn(move |_| {
+        let counted = Arc::clone(&counted);
+        async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(Answer::new(vec![7; 100_000]))
+        }
+    });
+    let config = Arc::new(Config::default());
+    let never = future::pending();
+    let serving = Serving::new(theirs, b"", None, Arc::new(handler), config, link, never);
+    let ended = tokio::spawn(serving);
+    let mut wire = Wire(ours);
+    wire.hello().await;
+    wire.expect(kind::HELLO, Id::default()).await;
+    for slot in 0..100 {
+        wire.get(slot, "k").await;
+        wire.expect(kind::LOADING, id(slot)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(made.load(Ordering::Relaxed), 100);
+    let (mut values, mut refusals) = (0, 0);
+    for _ in 0..100 {
+        match wire.read().await.0.kind {
+            kind::VALUE => values += 1,
+            _ => refusals += 1,
+        }
+    }
+    // 160,000 bytes may be queued when a load ends, so two values fit and the next is still taken.
+    assert_eq!((values, refusals), (2, 98));
+    assert!(!ended.is_finished());
+}
+
+/// Counts writes.
+struct Counted<IO> {
+    io: IO,
+    writes: Arc<AtomicUsize>,
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Counted<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Counted<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_one_read_brings_is_answered_with_one_write() {
+    let (ours, theirs) = duplex(1 << 20);
+    let writes = Arc::new(AtomicUsize::new(0));
+    let io = Counted { io: theirs, writes: Arc::clone(&writes) };
+    let (config, link) = (Arc::new(Config::default()), LinkConfig::default());
+    let handler = Arc::new(Owner::default());
+    tokio::spawn(Serving::new(io, b"", None, handler, config, link, future::pending()));
+    let mut wire = Wire(ours);
+    wire.hello().await;
+    wire.expect(kind::HELLO, Id::default()).await;
+    let before = writes.load(Ordering::Relaxed);
+    let gets: Vec<u8> = (0..64)
+        .flat_map(|slot| get_frame(id(slot), "g", if slot < 10 { "bytes 10000" } else { "small" }))
+        .collect();
+    wire.send(&gets).await;
+    for _ in 0..64 {
+        assert_eq!(wire.read().await.0.kind, kind::VALUE);
+    }
+    assert_eq!(writes.load(Ordering::Relaxed) - before, 1);
+}

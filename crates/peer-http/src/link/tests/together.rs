@@ -1,0 +1,194 @@
+//! Both sides over one connection, and what happens when either is dropped.
+
+use std::future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use carrotcache_peer::{Handler, Reply};
+
+use super::owner::Owner;
+use super::*;
+use crate::config::Config;
+use crate::link::owner::Serving;
+
+/// An asker and an owner that know each other.
+pub(super) struct Pair {
+    pub(super) link: Link,
+    pub(super) asking: JoinHandle<Arc<End>>,
+    pub(super) serving: JoinHandle<End>,
+    pub(super) detoured: mpsc::UnboundedReceiver<Waiter>,
+}
+
+impl Pair {
+    pub(super) fn new(handler: impl Handler) -> Self {
+        Self::with(handler, LinkConfig::default(), 64 << 10)
+    }
+
+    /// The same, with so many bytes that may be on their way each way.
+    pub(super) fn with(handler: impl Handler, config: LinkConfig, window: usize) -> Self {
+        let (ours, theirs) = duplex(window);
+        let (detour, detoured) = detour();
+        let (link, driver) = Link::new(ours, b"", None, config.clone(), detour);
+        let (handler, names) = (Arc::new(handler), Arc::new(Config::default()));
+        let serving = Serving::new(theirs, b"", None, handler, names, config, future::pending());
+        Self { link, asking: tokio::spawn(driver), serving: tokio::spawn(serving), detoured }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_gets_at_a_time_get_their_own_values() {
+    let pair = Pair::new(Owner::default());
+    for _ in 0..3 {
+        let gets: Vec<_> = (0..1_000)
+            .map(|i| {
+                let (waiter, told) = waiter(&format!("k{i}"));
+                pair.link.get(waiter).expect("it is sent");
+                told
+            })
+            .collect();
+        for (i, get) in gets.into_iter().enumerate() {
+            assert_eq!(value(get).await, format!("k{i}"));
+        }
+        assert_eq!(pair.link.in_flight(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_values_pass_a_narrow_connection_beside_small_ones() {
+    let mut pair = Pair::with(Owner::default(), LinkConfig::default(), 1_000);
+    let mut gets = Vec::new();
+    for bytes in [1 << 20, 3, 5_000, (1 << 20) + 1, 200_000, 0] {
+        let (waiter, told) = waiter(&format!("bytes {bytes}"));
+        pair.link.get(waiter).expect("it is sent");
+        gets.push((bytes, told));
+    }
+    let large = soon(pair.detoured.recv()).await.expect("the one over the bound");
+    assert_eq!(&*large.request.key, "bytes 1048577");
+    for (bytes, get) in gets.into_iter().filter(|(bytes, _)| *bytes <= 1 << 20) {
+        assert_eq!(told(get).await.unwrap().entry.value().unwrap().len(), bytes);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn either_side_ends_when_the_other_is_gone() {
+    let pair = Pair::new(Owner::default());
+    while pair.link.hello().is_none() {
+        tokio::task::yield_now().await;
+    }
+    drop(pair.link);
+    assert!(matches!(*soon(pair.asking).await.unwrap(), End::Unneeded));
+    assert!(matches!(soon(pair.serving).await.unwrap(), End::Goodbye | End::Closed));
+
+    let pair = Pair::new(Owner::default());
+    pair.serving.abort();
+    let end = soon(pair.asking).await.unwrap();
+    assert!(matches!(*end, End::Closed), "{end:?}");
+}
+
+/// Polls a future up to `polls` times, letting the rest of the runtime run in between.
+async fn poll_times<F: Future + Unpin>(future: &mut F, polls: usize) {
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..polls {
+        if Pin::new(&mut *future).poll(&mut cx).is_ready() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_tasks_may_be_dropped_at_any_await() {
+    for (drop_asker, polls) in (0..12).map(|n| (true, n)).chain((0..12).map(|n| (false, n))) {
+        let (ours, theirs) = duplex(100);
+        let (detour, mut detoured) = detour();
+        let config = LinkConfig::default();
+        let (link, mut driver) = Link::new(ours, b"", None, config.clone(), detour);
+        let (handler, names) = (Arc::new(Owner::default()), Arc::new(Config::default()));
+        let never = future::pending();
+        let mut serving = Serving::new(theirs, b"", None, handler, names, config, never);
+        let gets: Vec<_> = ["a", "bytes 20000", "load c", "d"]
+            .map(|key| {
+                let (waiter, told) = waiter(key);
+                link.get(waiter).expect("it is sent");
+                told
+            })
+            .into();
+        if drop_asker {
+            let serving = tokio::spawn(serving);
+            poll_times(&mut driver, polls).await;
+            drop(driver);
+            soon(serving).await.expect("no panic");
+        } else {
+            let driver = tokio::spawn(driver);
+            poll_times(&mut serving, polls).await;
+            drop(serving);
+            soon(driver).await.expect("no panic");
+        }
+        assert_eq!(link.in_flight(), 0);
+        drop(link);
+        // Every get was told a value or an error, or was handed on; none is left waiting.
+        let mut handed_on = 0;
+        while detoured.try_recv().is_ok() {
+            handed_on += 1;
+        }
+        let mut told = 0;
+        for get in gets {
+            told += usize::from(soon(get).await.is_ok());
+        }
+        assert_eq!(told, 4, "{polls} polls; {handed_on} were handed on, and dropped by this test");
+    }
+}
+
+/// Asks something of its link whenever it is told.
+struct Chain {
+    link: Arc<Link>,
+    left: AtomicUsize,
+    done: mpsc::UnboundedSender<()>,
+}
+
+impl Chain {
+    fn go_on(self: Arc<Self>) {
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 0 {
+            return self.done.send(()).expect("the test waits");
+        }
+        let next = Arc::clone(&self);
+        let completion = Completion::new(move |answer| {
+            assert!(answer.is_ok());
+            next.go_on();
+        });
+        let deadline = (Instant::now() + TIME).into_std();
+        let waiter = Waiter { request: Request::new("g", "k", deadline), completion };
+        let _ticket = self.link.get(waiter).expect("it is sent");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completion_may_ask_the_same_link_again() {
+    let pair = Pair::new(Owner::default());
+    let (done, mut ended) = mpsc::unbounded_channel();
+    let link = Arc::new(pair.link);
+    Arc::new(Chain { link, left: AtomicUsize::new(1_000), done }).go_on();
+    soon(ended.recv()).await.expect("all were told");
+}
+
+/// Is never polled to its end.
+struct Never;
+
+impl Handler for Never {
+    fn answer(&self, _: Request) -> Reply {
+        Reply::pending(future::poll_fn(|_| Poll::Pending))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loader_slower_than_every_clock_is_waited_for_to_the_deadline() {
+    let pair = Pair::new(Never);
+    let (waiter, get) = waiter_for("k", 10 * LinkConfig::default().sign_within);
+    let begin = Instant::now();
+    pair.link.get(waiter).expect("it is sent");
+    let error = told(get).await.unwrap_err();
+    assert_eq!(error.kind, carrotcache_peer::PeerErrorKind::TimedOut);
+    assert!(begin.elapsed() >= 10 * LinkConfig::default().sign_within);
+    assert!(!pair.asking.is_finished() && !pair.serving.is_finished());
+}
