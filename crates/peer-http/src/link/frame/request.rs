@@ -82,18 +82,23 @@ pub(crate) fn encode_get(out: &mut Vec<u8>, id: Id, get: Get<'_>) -> bool {
 }
 
 fn decode_get(header: Header, payload: &[u8]) -> Result<Get<'_>, FrameError> {
-    let (millis_left, group, key) = names(header, payload)?;
-    Ok(Get { millis_left, group, key: text(header.kind, key)? })
+    let (millis_left, names) = time_left(header.kind, payload)?;
+    // Looked at once: both names are text if they are together, and the cut is between two characters.
+    let names = text(header.kind, names)?.split_at_checked(header.aux.into());
+    let (group, key) = names.ok_or(cut_group(header.kind))?;
+    Ok(Get { millis_left, group, key })
 }
 
-/// Returns time, group, and what follows.
-fn names(header: Header, payload: &[u8]) -> Result<(u32, &str, &[u8]), FrameError> {
-    let malformed = |fault| FrameError::Malformed { kind: header.kind, fault };
+/// Returns the time left, and what follows.
+fn time_left(kind: u8, payload: &[u8]) -> Result<(u32, &[u8]), FrameError> {
     let mut fields = Fields(payload);
-    let millis_left = fields.take().map(u32::from_le_bytes).ok_or(malformed("no time left"))?;
-    let names = fields.0.split_at_checked(header.aux.into());
-    let (group, rest) = names.ok_or(malformed("the group is cut short"))?;
-    Ok((millis_left, text(header.kind, group)?, rest))
+    let no_time = FrameError::Malformed { kind, fault: "no time left" };
+    let millis_left = fields.take().map(u32::from_le_bytes).ok_or(no_time)?;
+    Ok((millis_left, fields.0))
+}
+
+fn cut_group(kind: u8) -> FrameError {
+    FrameError::Malformed { kind, fault: "the group is cut short" }
 }
 
 fn text(kind: u8, bytes: &[u8]) -> Result<&str, FrameError> {
@@ -111,8 +116,10 @@ pub(crate) struct GetMany<'a> {
 
 impl<'a> GetMany<'a> {
     fn decode(header: Header, payload: &'a [u8]) -> Result<Self, FrameError> {
-        let (millis_left, group, keys) = names(header, payload)?;
-        let many = Self { millis_left, group, keys };
+        let (millis_left, names) = time_left(header.kind, payload)?;
+        let names = names.split_at_checked(header.aux.into());
+        let (group, keys) = names.ok_or(cut_group(header.kind))?;
+        let many = Self { millis_left, group: text(header.kind, group)?, keys };
         // All of it is looked at before any of it is answered.
         for (at, key) in many.gets().enumerate() {
             key?;
@@ -284,6 +291,7 @@ mod tests {
         assert_eq!(get(u16::MAX, b"\0\0\0\0group"), malformed("the group is cut short"));
         assert_eq!(get(1, b"\0\0\0\0\xffkey"), malformed("a name is not UTF-8"));
         assert_eq!(get(1, b"\0\0\0\0g\xff"), malformed("a name is not UTF-8"));
+        assert_eq!(get(1, b"\0\0\0\0\xc3\xb6"), malformed("the group is cut short"));
         assert!(get(0, b"\0\0\0\0").is_ok(), "empty names are for the owner to refuse");
     }
 
