@@ -11,6 +11,12 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// How much is read at once, where it goes into the common buffer.
 pub(crate) const WINDOW_BYTES: usize = 64 << 10;
 
+/// With less room than this, a read is not worth its system call.
+const LEAST_ROOM_BYTES: usize = 16 << 10;
+
+/// A buffer that has grown beyond this is given back when it is empty.
+pub(crate) const KEPT_BYTES: usize = 256 << 10;
+
 /// A buffer that is filled at its end and taken from at its front.
 ///
 /// It grows as bytes arrive, never by what a header promises, and gives back what it does not need.
@@ -44,22 +50,29 @@ impl Input {
         io: &mut (impl AsyncRead + Unpin),
         max: usize,
     ) -> Poll<io::Result<usize>> {
-        self.make_room(max);
-        poll_read_into(cx, io, &mut self.buffer, max)
+        self.make_room();
+        let room = self.buffer.capacity() - self.buffer.len();
+        poll_read_into(cx, io, &mut self.buffer, max.min(room))
     }
 
-    fn make_room(&mut self, count: usize) {
+    /// Makes some room at the end, moving and growing as little as can be.
+    fn make_room(&mut self) {
         if self.taken == self.buffer.len() {
             self.buffer.clear();
             self.taken = 0;
             // What a long frame needed is not kept for the short ones that follow.
-            self.buffer.shrink_to(WINDOW_BYTES);
+            if self.buffer.capacity() > KEPT_BYTES {
+                self.buffer.shrink_to(WINDOW_BYTES);
+            }
         }
-        if self.buffer.capacity() - self.buffer.len() < count && self.taken > 0 {
-            self.buffer.drain(..self.taken);
-            self.taken = 0;
+        if self.buffer.capacity() - self.buffer.len() >= LEAST_ROOM_BYTES {
+            return;
         }
-        self.buffer.reserve(count);
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
+        if self.buffer.capacity() - self.buffer.len() < LEAST_ROOM_BYTES {
+            self.buffer.reserve(WINDOW_BYTES);
+        }
     }
 }
 
@@ -108,6 +121,6 @@ mod tests {
         let read = poll_fn(|cx| input.poll_read(cx, &mut &b"next"[..], WINDOW_BYTES)).await;
         assert_eq!(read.unwrap(), 4);
         assert_eq!(input.bytes(), b"next");
-        assert!(input.buffer.capacity() < 4 * WINDOW_BYTES);
+        assert!(input.buffer.capacity() <= KEPT_BYTES);
     }
 }

@@ -15,9 +15,7 @@ use super::state::{Rest, Times};
 use super::{Shared, Waiter};
 use crate::link::end::End;
 use crate::link::frame::{Header, Id, kind};
-
-/// A buffer that a burst has made larger than this is given back after it.
-const KEPT_BYTES: usize = 64 << 10;
+use crate::link::input::KEPT_BYTES;
 
 /// Moves the bytes of a [`Link`](super::Link), and tells the completions of its gets.
 ///
@@ -92,7 +90,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             if self.written == self.chunk.len() {
                 self.written = 0;
                 self.chunk.clear();
-                self.chunk.shrink_to(KEPT_BYTES);
+                if self.chunk.capacity() > KEPT_BYTES {
+                    self.chunk = Vec::new(); // What a burst needed is not kept.
+                }
                 if !self.shared.lock().swap_out(&mut self.chunk) {
                     let flushed = Pin::new(&mut self.io).poll_flush(cx);
                     return Ok(broken(flushed)?.is_pending());

@@ -12,15 +12,13 @@ use tokio::io::AsyncWrite;
 use crate::link::frame::refusal::Refusal;
 use crate::link::frame::reply::{ValueHead, encode_refusal};
 use crate::link::frame::{Header, Id};
+use crate::link::input::KEPT_BYTES;
 
 /// Values up to this long are copied, longer ones are written from where they are.
 const COPIED_BYTES: usize = 4 << 10;
 
 /// How many parts one write takes.
 const MAX_PARTS: usize = 32;
-
-/// A buffer that a burst has made larger than this is given back after it.
-const KEPT_BYTES: usize = 64 << 10;
 
 /// Frames to be written: the small ones first, in order, then the large ones, in order.
 ///
@@ -193,7 +191,9 @@ impl Out {
         count -= small;
         if self.small_written == self.small.len() {
             self.small.clear();
-            self.small.shrink_to(KEPT_BYTES);
+            if self.small.capacity() > KEPT_BYTES {
+                self.small = Vec::new(); // What a burst needed is not kept.
+            }
             self.small_written = 0;
         }
         while count > 0 && !self.large.is_empty() {
