@@ -149,6 +149,8 @@ mod wire;
 
 pub use error::{BuildError, ServeError, SetPeersError};
 pub use http::service::{PeerResponse, PeerService};
+#[cfg(fuzzing)]
+pub use link::fuzzing;
 pub use pool::HttpPool;
 pub use pool::builder::HttpPoolBuilder;
 pub use pool::fault::UrlFault;

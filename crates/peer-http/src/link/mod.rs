@@ -28,5 +28,7 @@ pub(crate) mod frame;
 mod input;
 pub(crate) mod owner;
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;
