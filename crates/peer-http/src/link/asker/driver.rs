@@ -11,8 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::clock::{Clock, Silence};
 use super::inbox::{Event, Inbox};
+use super::shared::Shared;
 use super::state::{Rest, Times};
-use super::{Shared, Waiter};
+use super::waiter::Waiter;
 use crate::link::end::End;
 use crate::link::frame::{Header, Id, kind};
 use crate::link::input::KEPT_BYTES;
@@ -161,7 +162,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         for (waiter, answer) in self.told.drain(..) {
             match answer {
                 Told::Answer(answer) => waiter.completion.tell(answer),
-                Told::Detour => (self.shared.detour)(waiter),
+                Told::Detour => self.shared.detour(waiter),
             }
         }
         told
@@ -169,10 +170,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 
     /// Waits for what is due next. Returns whether anything was due, and has been done.
     fn sleep(&mut self, cx: &mut Context<'_>, times: Times) -> Result<bool, End> {
-        let Poll::Ready(now) = self.clock.poll(cx, times, &self.shared.config) else {
+        let Poll::Ready(now) = self.clock.poll(cx, times, self.shared.config()) else {
             return Ok(false);
         };
-        let silence = self.clock.judge(now, times, &self.shared.config)?;
+        let silence = self.clock.judge(now, times, self.shared.config())?;
         let mut expired = Vec::new();
         let mut state = self.shared.lock();
         if let Silence::Ping = silence {
@@ -202,24 +203,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Driver<IO> {
 impl<IO> Drop for Driver<IO> {
     fn drop(&mut self) {
         self.shared.end(End::Dropped);
-    }
-}
-
-impl Shared {
-    /// Ends the link, and tells every get that is under way. A second end finds none.
-    fn end(&self, end: End) -> Arc<End> {
-        let (waiters, met) = self.lock().end();
-        let end = Arc::new(end);
-        let error = end.to_error();
-        for waiter in waiters {
-            if met || matches!(*end, End::Dropped) {
-                waiter.completion.tell(Err(error.clone()));
-            } else {
-                // The peer agreed on frames and never sent one: it has not been asked.
-                (self.detour)(waiter);
-            }
-        }
-        end
     }
 }
 

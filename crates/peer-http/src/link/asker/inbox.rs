@@ -7,7 +7,7 @@ use carrotcache_byteview::ByteView;
 use carrotcache_peer::{Answer, PeerError, PeerErrorKind};
 use tokio::io::AsyncRead;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::link::frame::refusal::Refusal;
 use crate::link::frame::reply::{FromOwner, Value, is_readable};
 use crate::link::frame::{FrameError, Front, HEADER_BYTES, Header, Id, front, kind};
@@ -86,7 +86,7 @@ impl Inbox {
     ///
     /// When the owner does not keep to the protocol. What came before that has been told.
     pub(super) fn parse(&mut self, shared: &Shared) -> Result<(), FrameError> {
-        let max_bytes = shared.config.max_reply_bytes();
+        let max_bytes = shared.config().max_reply_bytes();
         loop {
             if !self.finish_body() {
                 return Ok(());

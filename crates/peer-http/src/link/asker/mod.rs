@@ -3,18 +3,20 @@
 mod clock;
 mod driver;
 mod inbox;
+mod shared;
 mod slots;
 mod state;
+pub(crate) mod waiter;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant as StdInstant;
+use std::sync::Arc;
 
-use carrotcache_peer::{Completion, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 pub(crate) use self::driver::Driver;
+use self::shared::Shared;
 use self::state::State;
+pub(crate) use self::waiter::{Batch, Detour, Unsent, Waiter};
 use crate::link::config::LinkConfig;
 use crate::link::frame::Id;
 use crate::link::frame::hello::Hello;
@@ -26,54 +28,9 @@ pub(crate) struct Link {
     shared: Arc<Shared>,
 }
 
-/// A question, and who is told the answer.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    pub(crate) request: Request,
-    pub(crate) completion: Completion,
-}
-
-/// Gets of one group that go out together. Each is told its own answer.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) group: Arc<str>,
-    pub(crate) deadline: StdInstant,
-    pub(crate) keys: Vec<(Arc<str>, Completion)>,
-}
-
-/// A get that was not sent, given back.
-#[derive(Debug)]
-pub(crate) struct Unsent {
-    pub(crate) waiter: Waiter,
-    pub(crate) why: Why,
-}
-
-/// Why a get was not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// As many gets are under way as may be, or more bytes wait to be written than may.
-    Full,
-    /// Group or key are longer than the owner takes in a frame.
-    TooLong,
-    /// The owner said goodbye, or the link has ended.
-    Over,
-}
-
 /// A get that was sent, for whoever wants to give it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket(Id);
-
-/// Where gets go that are not to be answered over a link after all: over HTTP.
-///
-/// Called on the link's task, so it must neither block nor panic.
-pub(crate) type Detour = Arc<dyn Fn(Waiter) + Send + Sync>;
-
-/// What the handle and the task of a link share.
-struct Shared {
-    state: Mutex<State>,
-    config: LinkConfig,
-    detour: Detour,
-}
 
 impl Link {
     /// Returns a link over `io`, and the task that moves its bytes, which is to be spawned.
@@ -90,8 +47,7 @@ impl Link {
         config: LinkConfig,
         detour: Detour,
     ) -> (Self, Driver<IO>) {
-        let state = State::new(&config, first);
-        let shared = Arc::new(Shared { state: Mutex::new(state), config, detour });
+        let shared = Arc::new(Shared::new(config, detour, first));
         let driver = Driver::new(Arc::clone(&shared), io, early);
         (Self { shared }, driver)
     }
@@ -107,7 +63,7 @@ impl Link {
     pub(crate) fn get(&self, waiter: Waiter) -> Result<Ticket, Unsent> {
         let now = Instant::now();
         let mut state = self.shared.lock();
-        let sent = state.get(waiter, now, &self.shared.config);
+        let sent = state.get(waiter, now, self.shared.config());
         if sent.is_ok() {
             State::wake(state);
         }
@@ -118,7 +74,7 @@ impl Link {
     pub(crate) fn get_many(&self, batch: Batch) -> Vec<Unsent> {
         let now = Instant::now();
         let mut state = self.shared.lock();
-        let unsent = state.get_many(batch, now, &self.shared.config);
+        let unsent = state.get_many(batch, now, self.shared.config());
         State::wake(state);
         unsent
     }
@@ -152,12 +108,5 @@ impl Drop for Link {
         let mut state = self.shared.lock();
         state.leave();
         State::wake(state);
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing under the lock panics halfway through a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::Waiter;
+use super::waiter::Waiter;
 use crate::link::frame::Id;
 
 /// Marks the end of the list of free slots.

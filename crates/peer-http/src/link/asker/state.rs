@@ -7,7 +7,7 @@ use carrotcache_peer::Request;
 use tokio::time::Instant;
 
 use super::slots::Slots;
-use super::{Batch, Unsent, Waiter, Why};
+use super::waiter::{Batch, Unsent, Waiter, Why};
 use crate::link::config::LinkConfig;
 use crate::link::end::End;
 use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES};

@@ -5,7 +5,7 @@ use std::error::Error;
 use carrotcache_peer::PeerErrorKind;
 
 use super::*;
-use crate::link::asker::Why;
+use crate::link::asker::waiter::Why;
 use crate::wire::outcome::Outcome;
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use carrotcache_peer::PeerErrorKind;
 
 use super::*;
-use crate::link::asker::Why;
+use crate::link::asker::waiter::Why;
 
 /// Returns when a get was told, and what.
 async fn told_at(receiver: oneshot::Receiver<Told>) -> (Duration, Told) {

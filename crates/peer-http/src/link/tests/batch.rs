@@ -3,7 +3,8 @@
 use carrotcache_peer::{PeerErrorKind, handler_fn};
 
 use super::*;
-use crate::link::asker::{Batch, Why};
+use crate::link::asker::Batch;
+use crate::link::asker::waiter::Why;
 use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES};
 use crate::link::tests::together::Pair;
 

@@ -1,0 +1,51 @@
+//! What the handle and the task of a link share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::state::State;
+use super::waiter::{Detour, Waiter};
+use crate::link::config::LinkConfig;
+use crate::link::end::End;
+
+/// What the handle and the task of a link share.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    config: LinkConfig,
+    detour: Detour,
+}
+
+impl Shared {
+    pub(super) fn new(config: LinkConfig, detour: Detour, first: Option<Waiter>) -> Self {
+        Self { state: Mutex::new(State::new(&config, first)), config, detour }
+    }
+
+    pub(super) fn config(&self) -> &LinkConfig {
+        &self.config
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock panics halfway through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands on a get that is not answered over a link.
+    pub(super) fn detour(&self, waiter: Waiter) {
+        (self.detour)(waiter);
+    }
+
+    /// Ends the link, and tells every get that is under way. A second end finds none.
+    pub(super) fn end(&self, end: End) -> Arc<End> {
+        let (waiters, met) = self.lock().end();
+        let end = Arc::new(end);
+        let error = end.to_error();
+        for waiter in waiters {
+            if met || matches!(*end, End::Dropped) {
+                waiter.completion.tell(Err(error.clone()));
+            } else {
+                // The peer agreed on frames and never sent one: it has not been asked.
+                self.detour(waiter);
+            }
+        }
+        end
+    }
+}

@@ -1,0 +1,44 @@
+//! Gets, with who is told the answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use carrotcache_peer::{Completion, Request};
+
+/// A question, and who is told the answer.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) request: Request,
+    pub(crate) completion: Completion,
+}
+
+/// Gets of one group that go out together. Each is told its own answer.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) group: Arc<str>,
+    pub(crate) deadline: Instant,
+    pub(crate) keys: Vec<(Arc<str>, Completion)>,
+}
+
+/// A get that was not sent, given back.
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    pub(crate) waiter: Waiter,
+    pub(crate) why: Why,
+}
+
+/// Why a get was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// As many gets are under way as may be, or more bytes wait to be written than may.
+    Full,
+    /// Group or key are longer than the owner takes in a frame.
+    TooLong,
+    /// The owner said goodbye, or the link has ended.
+    Over,
+}
+
+/// Where gets go that are not to be answered over a link after all: over HTTP.
+///
+/// Called on the link's task, so it must neither block nor panic.
+pub(crate) type Detour = Arc<dyn Fn(Waiter) + Send + Sync>;
