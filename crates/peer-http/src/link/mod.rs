@@ -15,6 +15,10 @@
 //! mutex, which nobody holds while waiting or while code of somebody else runs. What is here knows
 //! neither HTTP nor how a connection comes about: it takes any stream of bytes.
 //!
+//! An owner that loads says LOADING, once for each get. The stream loses nothing, so that holds until
+//! the answer comes or the link ends; and whether the owner lives, a ping of the link tells for all
+//! gets at once.
+//!
 //! - [`frame`]: what is sent, as pure functions on bytes.
 //! - [`input`]: bytes that have been read and not yet taken.
 //! - [`asker`]: slots, deadlines, and the completions that are told.

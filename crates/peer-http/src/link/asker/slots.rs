@@ -8,6 +8,9 @@ use crate::link::frame::Id;
 /// Marks the end of the list of free slots.
 const NONE: u32 = u32::MAX;
 
+/// When more slots than this are all free, their memory is given back.
+const KEPT_SLOTS: usize = 4_096;
+
 /// The gets under way.
 ///
 /// A slot is found by its number, without hashing, and is used again as soon as its get is over. The
@@ -84,6 +87,10 @@ impl Slots {
         };
         self.free = id.slot;
         self.in_flight -= 1;
+        if self.in_flight == 0 && self.slots.len() > KEPT_SLOTS {
+            // What a burst needed is not kept. Generations go on, so old ids still find nobody.
+            (self.slots, self.free) = (Vec::new(), NONE);
+        }
         Some(waiter)
     }
 
@@ -102,7 +109,11 @@ impl Slots {
     pub(crate) fn expire(&mut self, now: Instant, out: &mut Vec<(Id, Waiter)>) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         for (slot, index) in (0..).zip(0..self.slots.len()) {
-            let Slot::Taken { generation, expires, .. } = self.slots[index] else { continue };
+            // Taking out the last get may take the slots along.
+            let Some(Slot::Taken { generation, expires, .. }) = self.slots.get(index) else {
+                continue;
+            };
+            let (generation, expires) = (*generation, *expires);
             if expires > now {
                 next = Some(next.map_or(expires, |next| next.min(expires)));
             } else {
@@ -199,6 +210,22 @@ mod tests {
             assert_eq!(key(slots.take(id)), None);
             slots.extend(id);
         }
+    }
+
+    #[test]
+    fn a_burst_of_gets_leaves_no_memory_behind_and_no_old_id_finds_anybody() {
+        let mut slots = Slots::new(NONE);
+        let ids: Vec<Id> = (0..=KEPT_SLOTS).map(|_| slots.put(waiter("old"), soon())).collect();
+        for id in &ids {
+            slots.take(*id).unwrap();
+        }
+        assert_eq!(slots.slots.capacity(), 0);
+        let new = slots.put(waiter("new"), soon());
+        assert!(!ids.contains(&new));
+        for id in ids {
+            assert_eq!(key(slots.take(id)), None);
+        }
+        assert_eq!(key(slots.take(new)).as_deref(), Some("new"));
     }
 
     #[test]

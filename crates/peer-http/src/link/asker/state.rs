@@ -254,7 +254,8 @@ impl State {
         if !self.out.is_empty() && !blocked {
             return Rest::Write;
         }
-        if self.slots.in_flight() == 0 && !blocked {
+        // What could not be written is no reason to stay: a peer that reads nothing would hold the task.
+        if self.slots.in_flight() == 0 {
             match self.standing {
                 Standing::Unneeded => return Rest::End(End::Unneeded),
                 Standing::Goodbye => return Rest::End(End::Goodbye),

@@ -184,6 +184,22 @@ async fn a_dropped_handle_says_goaway_and_leaves_when_all_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_link_that_nobody_needs_ends_though_its_owner_reads_nothing() {
+    let (asker, _owner) = Asker::met().await;
+    let (waiter, get) = waiter_for(&"k".repeat(60_000), millis(100));
+    let ticket = asker.link.get(waiter).expect("it is sent");
+    let (second, _told) = waiter_for(&"k".repeat(60_000), millis(100));
+    let unread = asker.link.get(second).expect("it is sent");
+    for ticket in [ticket, unread] {
+        drop(asker.link.cancel(ticket));
+    }
+    assert_eq!(told(get).await.unwrap_err().kind, PeerErrorKind::Dropped);
+    let Asker { link, ended, .. } = asker;
+    drop(link);
+    assert!(matches!(*soon(ended).await.unwrap(), End::Unneeded));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_ends_fails_all_gets_at_once() {
     let (asker, owner) = Asker::met().await;
     let gets: Vec<_> = (0..100).map(|i| asker.get(&format!("k{i}")).1).collect();
