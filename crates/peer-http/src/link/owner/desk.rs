@@ -81,6 +81,18 @@ impl<H: Handler> Desk<H> {
         }
     }
 
+    /// Checks what is known of a frame by its header.
+    ///
+    /// # Errors
+    ///
+    /// When it comes before the first HELLO, and is none.
+    pub(super) fn check(&self, header: Header) -> Result<(), FrameError> {
+        if self.met || header.kind == kind::HELLO {
+            return Ok(());
+        }
+        Err(FrameError::NoHello { kind: header.kind })
+    }
+
     /// Does what a frame says that came at `now`.
     ///
     /// # Errors
@@ -92,9 +104,6 @@ impl<H: Handler> Desk<H> {
         payload: &[u8],
         now: Instant,
     ) -> Result<(), FrameError> {
-        if !self.met && header.kind != kind::HELLO {
-            return Err(FrameError::NoHello { kind: header.kind });
-        }
         match FromAsker::decode(header, payload)? {
             FromAsker::Hello(hello) => self.meet(hello),
             FromAsker::Get { id, get } => self.get(id, get, now),

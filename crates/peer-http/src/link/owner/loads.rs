@@ -101,3 +101,47 @@ impl Loads {
 fn failed(error: JoinError) -> PeerError {
     PeerError::new(PeerErrorKind::Failed).with_source(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use super::*;
+
+    const ID: Id = Id { slot: 1, generation: 2 };
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    fn poll(loads: &mut Loads) -> Option<(Id, Answered)> {
+        match loads.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answered) => Some(answered),
+            Poll::Pending => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_never_ends_the_get_that_has_its_id_now() {
+        let mut loads = Loads::new(9);
+        loads.start(ID, Box::pin(ready(Ok(Answer::new("old")))), soon()).unwrap();
+        tokio::task::yield_now().await; // It ends, and is not collected before it is given up.
+        loads.cancel(ID);
+        loads.start(ID, Box::pin(pending()), soon()).unwrap();
+        assert!(poll(&mut loads).is_none());
+        assert!(!loads.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_told_to_the_get_that_it_was() {
+        let mut loads = Loads::new(9);
+        loads.start(Id::FIRST, Box::pin(pending()), soon()).unwrap();
+        loads.start(ID, Box::pin(async { panic!("as asked") }), soon()).unwrap();
+        tokio::task::yield_now().await;
+        let (id, answered) = poll(&mut loads).expect("it ended");
+        assert_eq!((id, answered.unwrap_err().kind), (ID, PeerErrorKind::Failed));
+        assert!(!loads.is_empty());
+    }
+}

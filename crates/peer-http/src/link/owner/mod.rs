@@ -97,9 +97,16 @@ where
     fn take_frames(&mut self) -> Result<bool, End> {
         let mut any = false;
         while self.is_listening() {
-            let front = front(self.input.bytes(), self.link.max_request_bytes)?;
-            let Front::Whole(header, payload) = front else { break };
+            let (header, payload) = match front(self.input.bytes(), self.link.max_request_bytes)? {
+                Front::Whole(header, payload) => (header, payload),
+                Front::Begun(header, _) => {
+                    self.desk.check(header)?;
+                    break;
+                }
+                Front::Short => break,
+            };
             let bytes = HEADER_BYTES + payload.len();
+            self.desk.check(header)?;
             self.desk.take(header, payload, self.clock.heard())?;
             self.input.take(bytes);
             any = true;

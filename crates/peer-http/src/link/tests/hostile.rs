@@ -25,8 +25,10 @@ fn encoded(hello: Hello) -> Vec<u8> {
 fn bad_hellos() -> Vec<(&'static str, Vec<u8>)> {
     let hello = LinkConfig::default().hello();
     let huge = Header { len: u32::MAX, ..Header::bare(kind::HELLO, Id::default()) };
+    let begun = Header { len: 50_000, ..Header::bare(kind::VALUE, Id::FIRST) };
     vec![
         ("another frame first", frame(Header::bare(kind::GOAWAY, Id::default()), b"")),
+        ("the head of another frame first", frame(begun, b"")),
         ("an unknown frame first", frame(Header::bare(99, Id::default()), b"")),
         ("an empty HELLO", sized(kind::HELLO, b"")),
         ("a short HELLO", sized(kind::HELLO, &[1; 31])),

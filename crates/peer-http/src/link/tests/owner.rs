@@ -274,6 +274,8 @@ async fn a_queued_value_that_nobody_waits_for_is_not_sent() {
     soon(served.wire.0.read_exact(&mut rest)).await.unwrap();
     assert_eq!(Header::decode(&head).id, id(1));
     served.wire.expect_value(id(3), &[7; 100_003]).await;
+    served.wire.get(4, "hit").await;
+    served.wire.expect_value(id(4), b"hit").await;
 }
 
 #[tokio::test(start_paused = true)]
