@@ -7,6 +7,7 @@ mod hostile;
 mod owner;
 mod owner_bounds;
 mod random;
+mod sockets;
 mod together;
 
 use std::sync::Arc;
