@@ -16,8 +16,8 @@ use crate::request::Request;
 
 /// Returns a peer that is asked by an async function.
 ///
-/// Each call runs in a task of its own on the runtime that asks, and is dropped at the request's
-/// deadline. A function that panics leaves an error of kind [`Dropped`](PeerErrorKind::Dropped).
+/// Each call runs in a task of its own on the runtime that asks. Nothing shows whether it is at work
+/// or hangs, so it is dropped when [`Request::answer_by`] says. A function that panics leaves an error of kind [`Dropped`](PeerErrorKind::Dropped).
 ///
 /// The [crate's page](crate) has an example.
 pub fn peer_fn<F, Fut>(label: impl Into<Arc<str>>, ask: F) -> PeerFn<F>
@@ -54,7 +54,7 @@ where
             let error = PeerError::new(PeerErrorKind::Runtime);
             return completion.tell(Err(error.with_source("no tokio runtime is running here")));
         };
-        let deadline = Instant::from_std(request.deadline);
+        let deadline = Instant::from_std(request.answer_by(Instant::now().into_std()));
         let ask = Arc::clone(&self.ask);
         runtime.spawn(async move {
             // Called here, where its panic is the task's too.

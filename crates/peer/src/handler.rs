@@ -40,9 +40,23 @@ pub trait Handler: Send + Sync + 'static {
     /// The transport waits no longer than until [`Request::deadline`] and then drops the future. Work
     /// that others need is best done in a task.
     fn answer(&self, request: Request) -> Reply;
+
+    /// Returns the answer for `key` of `group` if it is at hand, such as a cached value. `None` unless
+    /// overridden.
+    ///
+    /// A transport that has names it need not copy asks this first, and [`answer`](Self::answer) when
+    /// there is none. It must not block, and is best without an allocation.
+    fn at_hand(&self, group: &str, key: &str) -> Option<Answer> {
+        let _ = (group, key);
+        None
+    }
 }
 
 impl<H: Handler + ?Sized> Handler for Arc<H> {
+    fn at_hand(&self, group: &str, key: &str) -> Option<Answer> {
+        (**self).at_hand(group, key)
+    }
+
     fn answer(&self, request: Request) -> Reply {
         (**self).answer(request)
     }

@@ -52,9 +52,10 @@
 //!
 //! # Whose time it is
 //!
-//! A request carries one deadline, set where it begins. The transport keeps to it (it tells its
-//! completion [`PeerErrorKind::TimedOut`] no later than that), and the owner is told what is left of
-//! it, since clocks of two machines need not agree. There is no second timer above or below.
+//! A request carries its limits, set where it begins: a deadline, and how long an owner may show no
+//! sign that it is at it. The transport keeps to both (it tells its completion
+//! [`PeerErrorKind::TimedOut`] then), and the owner is told what is left until the deadline, since
+//! clocks of two machines need not agree. There is no other timer above or below.
 
 mod entry;
 mod error;

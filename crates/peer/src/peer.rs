@@ -107,11 +107,22 @@ pub trait Peer: Send + Sync + 'static {
     /// Sends `request`, and returns without waiting. `completion` is told what comes of it.
     ///
     /// Called within the tokio runtime that the asking node is bound to. It must not block. The
-    /// transport tells the completion no later than at [`Request::deadline`]: an error of kind
-    /// [`TimedOut`](PeerErrorKind::TimedOut) then, if there is no answer. Whoever asked has no other
-    /// clock. Nothing tells the transport that nobody wants the answer any more; it is kept all the
-    /// same.
+    /// transport tells the completion an error of kind [`TimedOut`](PeerErrorKind::TimedOut) if there
+    /// is no answer at [`Request::deadline`], and if there is no sign of one for
+    /// [`Request::max_silence`]. Whoever asked has no other clock. Nothing tells the transport that
+    /// nobody wants the answer any more; it is kept all the same.
     fn ask(&self, request: Request, completion: Completion);
+
+    /// Sends many requests at once, as [`ask`](Self::ask) sends one. One after the other unless
+    /// overridden.
+    ///
+    /// The requests may be for several groups. Each is told its own answer, in whatever order these
+    /// come.
+    fn ask_many(&self, requests: Vec<(Request, Completion)>) {
+        for (request, completion) in requests {
+            self.ask(request, completion);
+        }
+    }
 }
 
 /// Waits for one answer, and is told it once.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 /// A question for one key, and until when the answer is of use.
 ///
+/// It carries two limits, and whoever has it keeps to them and sets no other beside them.
+///
 /// ```
 /// use std::time::{Duration, Instant};
 ///
@@ -14,6 +16,9 @@ use std::time::{Duration, Instant};
 /// let request = Request::new("scores", "Tom", now + Duration::from_secs(5));
 /// assert_eq!(request.time_left(now + Duration::from_secs(2)), Duration::from_secs(3));
 /// assert_eq!(request.time_left(now + Duration::from_secs(9)), Duration::ZERO);
+/// assert_eq!(request.answer_by(now), request.deadline);
+/// let hasty = request.with_max_silence(Duration::from_secs(1));
+/// assert_eq!(hasty.answer_by(now), now + Duration::from_secs(1));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -22,19 +27,37 @@ pub struct Request {
     pub group: Arc<str>,
     /// The key in it.
     pub key: Arc<str>,
-    /// When the asking node stops waiting. It is the one time limit of the request: whoever has it
-    /// keeps to it and sets no other beside it.
+    /// When the asking node stops waiting, whatever the owner says.
     ///
     /// An instant means nothing on another machine. Over a network goes what
     /// [`time_left`](Self::time_left) returns, and the receiver adds that to its own present.
     pub deadline: Instant,
+    /// How long the asking node waits for a sign that the owner is at it. Without bounds unless set.
+    ///
+    /// An owner that says that it is loading is waited for until the deadline. A transport that
+    /// cannot tell such an owner from a dead one waits until [`answer_by`](Self::answer_by).
+    pub max_silence: Duration,
 }
 
 impl Request {
     /// Returns a request for `key` of `group`, to be answered by `deadline`.
     #[must_use]
     pub fn new(group: impl Into<Arc<str>>, key: impl Into<Arc<str>>, deadline: Instant) -> Self {
-        Self { group: group.into(), key: key.into(), deadline }
+        let (group, key, max_silence) = (group.into(), key.into(), Duration::MAX);
+        Self { group, key, deadline, max_silence }
+    }
+
+    /// Returns the request, which waits no longer than this for a sign that the owner is at it.
+    #[must_use]
+    pub fn with_max_silence(self, max_silence: Duration) -> Self {
+        Self { max_silence, ..self }
+    }
+
+    /// Returns until when an owner that is asked at `now`, and shows no sign that it is at it, has
+    /// to answer.
+    #[must_use]
+    pub fn answer_by(&self, now: Instant) -> Instant {
+        now.checked_add(self.max_silence).map_or(self.deadline, |by| by.min(self.deadline))
     }
 
     /// Returns how long the asking node still waits at `now`; zero once the deadline has passed.
