@@ -1,10 +1,12 @@
 //! Every bound, and what is wrong with those that cannot work.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use carrotcache_consistenthash::{Ring, RingBuilder};
 
 use crate::error::{BuildError, MAX_PATH_BYTES};
+use crate::link::config::LinkConfig;
 use crate::wire::path;
 
 /// The settings, as client and server read them. The methods of the pool's builder say what
@@ -17,6 +19,9 @@ pub(crate) struct Config {
     pub(crate) ring: RingBuilder,
     pub(crate) max_key_bytes: usize,
     pub(crate) max_group_bytes: usize,
+    /// Whether links are asked for, and agreed to.
+    pub(crate) links: bool,
+    pub(crate) link: LinkConfig,
     // The client.
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
@@ -50,10 +55,22 @@ impl Config {
             &mut self.idle_connection_timeout,
             &mut self.write_timeout,
             &mut self.drain_timeout,
+            &mut self.link.ping_after,
+            &mut self.link.pong_within,
+            &mut self.link.idle_timeout,
         ];
         for time in times {
             *time = LONGEST_TIME.min(*time);
         }
+    }
+
+    /// Gives links the times that they share with HTTP, and a number to know this process by.
+    pub(crate) fn settle_link(&mut self) {
+        self.link.hello_within = self.head_timeout;
+        self.link.write_within = self.write_timeout;
+        // Longer than the server waits, which cuts what is busy then, and tells how much that was.
+        self.link.drain_timeout = self.drain_timeout.saturating_add(Duration::from_secs(1));
+        self.link.incarnation = RandomState::new().build_hasher().finish();
     }
 
     /// Returns what is wrong with the settings, if anything is.
@@ -70,6 +87,13 @@ impl Config {
             ("write_timeout", self.write_timeout.is_zero()),
             ("max_unsent_bytes", self.max_unsent_bytes == 0),
             ("max_accepted", self.max_accepted == 0),
+            ("max_gets_in_flight", self.link.max_in_flight == 0),
+            ("max_link_loads", self.link.max_loads == 0),
+            ("max_link_value_bytes", self.link.max_value_bytes == 0),
+            ("max_link_queued_bytes", self.link.max_queued_bytes == 0),
+            ("link_ping_after", self.link.ping_after.is_zero()),
+            ("link_pong_timeout", self.link.pong_within.is_zero()),
+            ("link_idle_timeout", self.link.idle_timeout.is_zero()),
         ];
         if let Some((setting, _)) = bounds.into_iter().find(|(_, is_zero)| *is_zero) {
             return Err(BuildError::Zero { setting });
@@ -120,6 +144,8 @@ impl Default for Config {
         Self {
             base_path: "/_groupcache/".to_owned(),
             ring: Ring::builder(),
+            links: true,
+            link: LinkConfig::default(),
             connect_timeout: Duration::from_millis(250),
             idle_timeout: Duration::from_secs(25),
             max_connections: 128,

@@ -142,7 +142,6 @@
 mod config;
 mod error;
 mod http;
-#[cfg_attr(not(test), expect(dead_code, reason = "the pool does not negotiate links yet"))]
 mod link;
 mod pool;
 mod wire;
@@ -154,6 +153,7 @@ pub use link::fuzzing;
 pub use pool::HttpPool;
 pub use pool::builder::HttpPoolBuilder;
 pub use pool::fault::UrlFault;
+pub use pool::stats::{LinkState, PeerStats, PoolStats};
 pub use pool::url::UrlError;
 pub use wire::message::AnswerBody;
 pub use wire::path;

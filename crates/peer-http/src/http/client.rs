@@ -1,15 +1,15 @@
-//! Asks one peer for values.
+//! Asks one peer for values over HTTP, or for a link.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carrotcache_peer::{Answer, BoxError, Completion, Peer, PeerError, PeerErrorKind, Request};
+use carrotcache_peer::{Answer, BoxError, PeerError, PeerErrorKind, Request};
 use http_body_util::Empty;
 use hyper::Uri;
 use hyper::header::{HOST, HeaderValue};
-use tokio::runtime::Handle;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Timeout, timeout_at};
 
 use crate::config::Config;
@@ -22,9 +22,9 @@ use crate::http::room::Room;
 use crate::http::sweeper::Sweeper;
 use crate::pool::url::BaseUrl;
 use crate::wire::outcome::TIME_LEFT;
-use crate::wire::path;
+use crate::wire::{path, upgrade};
 
-/// A peer, and the connections to it.
+/// A peer as it is asked over HTTP, and the connections to it.
 ///
 /// Clones share the connections. It goes on working when the pool is told other peers.
 #[derive(Clone)]
@@ -39,6 +39,41 @@ struct Shared {
     host: HeaderValue,
     connections: Arc<Connections>,
     client: Arc<Client>,
+}
+
+/// What is wanted of a peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Answer,
+    /// A link, or else an answer.
+    Link,
+}
+
+/// What a request is made of, as often as it has to be sent.
+struct Head {
+    uri: Uri,
+    wanted: Wanted,
+    /// When the answer has to be there.
+    answer_by: Instant,
+    /// Until when the peer is told that it is waited for.
+    told: Instant,
+}
+
+/// What a request brought.
+enum Got {
+    Reply(Reply),
+    /// The socket of a link, and what has been read from it.
+    Link(TcpStream, Bytes),
+}
+
+/// What became of a get that asked for a link.
+pub(crate) enum Asked {
+    /// The peer agrees, and the answer comes over the link. What was read from it already.
+    Link(TcpStream, Bytes),
+    /// The peer answered over HTTP, as one does that knows no links.
+    Answered(Result<Answer, PeerError>),
+    /// The peer was not asked to the end.
+    Failed(PeerError),
 }
 
 /// What all peers of a pool share.
@@ -58,22 +93,6 @@ impl Client {
     }
 }
 
-impl Peer for HttpPeer {
-    /// The peer's base URL, as it was given.
-    fn label(&self) -> &str {
-        self.shared.url.text()
-    }
-
-    fn ask(&self, request: Request, completion: Completion) {
-        let Ok(runtime) = Handle::try_current() else {
-            let error = PeerError::new(PeerErrorKind::Runtime);
-            return completion.tell(Err(error.with_source("no tokio runtime is running here")));
-        };
-        let peer = self.clone();
-        runtime.spawn(async move { completion.tell(peer.get(&request).await) });
-    }
-}
-
 impl HttpPeer {
     /// Returns the peer at `url`. Nothing is connected before the first get.
     pub(crate) fn new(url: BaseUrl, client: Arc<Client>) -> Self {
@@ -82,11 +101,17 @@ impl HttpPeer {
         Self { shared: Arc::new(Shared { url, host, connections, client }) }
     }
 
+    /// Returns the peer's base URL, as it was given.
+    pub(crate) fn label(&self) -> &Arc<str> {
+        self.shared.url.text()
+    }
+
     /// Returns the peer's answer to `request`.
     ///
-    /// The request's deadline is for everything: waiting for a connection, opening one, the peer's
-    /// load, and reading the answer. The peer is told how much of it is left, so that it need not
-    /// finish what nobody waits for.
+    /// Over HTTP nothing tells an owner that loads from a dead one, so all of it has to be over by
+    /// [`Request::answer_by`]: waiting for a connection, opening one, the peer's load, and reading
+    /// the answer. The peer is told how much of that time is left, so that it need not finish what
+    /// nobody waits for.
     ///
     /// The request goes over an unused connection if there is one. If that turns out to be closed
     /// before any answer came, the peer is asked once more over a new one: a get may be repeated.
@@ -97,25 +122,60 @@ impl HttpPeer {
     ///
     /// May be dropped at any time. The connection is then closed, because an answer that nobody
     /// reads is still under way on it.
-    async fn get(&self, request: &Request) -> Result<Answer, PeerError> {
-        let answered = async {
-            let uri = self.uri(&request.group, &request.key)?;
-            let deadline = Instant::from_std(request.deadline);
-            let mut is_reused = false;
-            let exchange = within(deadline, self.exchange(uri, deadline, &mut is_reused))?;
-            match exchange.await {
-                Ok(reply) => read(reply?),
-                Err(_elapsed) => {
-                    // A peer that was cut off leaves all its connections as silent as this one, and
-                    // each of them would cost another get its whole time.
-                    if is_reused {
-                        self.shared.connections.clear();
-                    }
-                    Err(PeerErrorKind::TimedOut.into())
-                }
-            }
+    pub(crate) async fn get(&self, request: &Request) -> Result<Answer, PeerError> {
+        let answered = match self.ask(request, Wanted::Answer).await {
+            Ok(Got::Reply(reply)) => read(reply),
+            Ok(Got::Link(..)) => Err(PeerErrorKind::Foreign.into()),
+            Err(error) => Err(error),
         };
-        answered.await.map_err(|error: PeerError| error.at(self.label()))
+        answered.map_err(|error| error.at(Arc::clone(self.label())))
+    }
+
+    /// Asks with a get for a link. Whoever knows none answers the get, as [`get`](Self::get) tells.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get`](Self::get).
+    pub(crate) async fn ask_for_link(&self, request: &Request) -> Asked {
+        let label = || Arc::clone(self.label());
+        match self.ask(request, Wanted::Link).await {
+            Ok(Got::Link(stream, early)) => Asked::Link(stream, early),
+            Ok(Got::Reply(reply)) => Asked::Answered(read(reply).map_err(|e| e.at(label()))),
+            Err(error) => Asked::Failed(error.at(label())),
+        }
+    }
+
+    /// Returns what the peer replies, within the request's time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it closes the connection.
+    async fn ask(&self, request: &Request, wanted: Wanted) -> Result<Got, PeerError> {
+        let uri = self.uri(&request.group, &request.key)?;
+        let answer_by = Instant::from_std(request.answer_by(Instant::now().into_std()));
+        let head = Head {
+            uri,
+            wanted,
+            answer_by,
+            told: match wanted {
+                Wanted::Answer => answer_by,
+                // Over a link the owner says that it is loading, and is waited for.
+                Wanted::Link => Instant::from_std(request.deadline),
+            },
+        };
+        let mut is_reused = false;
+        let exchange = within(answer_by, self.exchange(&head, &mut is_reused))?;
+        match exchange.await {
+            Ok(got) => got,
+            Err(_elapsed) => {
+                // A peer that was cut off leaves all its connections as silent as this one, and
+                // each of them would cost another get its whole time.
+                if is_reused {
+                    self.shared.connections.clear();
+                }
+                Err(PeerErrorKind::TimedOut.into())
+            }
+        }
     }
 
     /// Returns what the peer replies, over a connection that is then kept if it can be.
@@ -125,21 +185,16 @@ impl HttpPeer {
     /// # Cancel safety
     ///
     /// Dropping it closes the connection and gives its place back.
-    async fn exchange(
-        &self,
-        uri: Uri,
-        deadline: Instant,
-        is_reused: &mut bool,
-    ) -> Result<Reply, PeerError> {
+    async fn exchange(&self, head: &Head, is_reused: &mut bool) -> Result<Got, PeerError> {
         let Shared { client, connections, url, .. } = &*self.shared;
         let Client { config, connector, room, .. } = &**client;
-        let patience = Patience::new(deadline, config.max_wait_percent);
+        let patience = Patience::new(head.answer_by, config.max_wait_percent);
         let reader = Reader { max_bytes: config.max_answer_bytes, room, patience };
         let slot = connections.slot(patience.until()).await;
         let _slot = slot.ok_or_else(|| self.no_slot_error())?;
         if let Some(mut connection) = connections.take() {
             *is_reused = true;
-            match connection.exchange(self.request(uri.clone(), deadline), &reader).await {
+            match connection.exchange(self.request(head), &reader).await {
                 // The peer closed it under the request, and with it surely those idle for longer.
                 Err(ExchangeError::Unanswered(_)) => connections.clear(),
                 result => return self.keep(connection, result),
@@ -148,11 +203,12 @@ impl HttpPeer {
         }
         let connection = Connection::open(connector, url, config.connect_timeout).await;
         let mut connection = connection.map_err(connect_error)?;
-        let result = connection.exchange(self.request(uri, deadline), &reader).await;
+        let result = connection.exchange(self.request(head), &reader).await;
         self.keep(connection, result)
     }
 
-    /// Passes the result of an exchange on, and keeps its connection for the next.
+    /// Passes the result of an exchange on, and keeps its connection for the next, unless it has
+    /// become a link.
     ///
     /// After an error too: a refusal leaves the connection in order, and one that is not in order
     /// says so itself.
@@ -160,9 +216,17 @@ impl HttpPeer {
         &self,
         connection: Connection,
         result: Result<Reply, ExchangeError>,
-    ) -> Result<Reply, PeerError> {
+    ) -> Result<Got, PeerError> {
+        let reply = match result {
+            Ok(Reply::Link) => {
+                let link = connection.into_link();
+                let error = || failed(PeerErrorKind::Malformed, "the connection goes on in HTTP");
+                return link.map(|(stream, early)| Got::Link(stream, early)).ok_or_else(error);
+            }
+            result => result,
+        };
         self.shared.connections.put(connection);
-        result.map_err(|error| self.exchange_error(error))
+        reply.map(Got::Reply).map_err(|error| self.exchange_error(error))
     }
 
     /// Returns where the value is, unless no path is long enough to say so.
@@ -172,14 +236,17 @@ impl HttpPeer {
         uri.map_err(|error| failed(PeerErrorKind::BadRequest, error))
     }
 
-    /// Returns the request for what is at `uri`.
-    fn request(&self, uri: Uri, deadline: Instant) -> hyper::Request<Empty<Bytes>> {
-        let time_left = deadline.saturating_duration_since(Instant::now());
+    /// Returns the request with this head.
+    fn request(&self, head: &Head) -> hyper::Request<Empty<Bytes>> {
+        let time_left = head.told.saturating_duration_since(Instant::now());
         let millis = u64::try_from(time_left.as_millis()).unwrap_or(u64::MAX);
         let mut request = hyper::Request::new(Empty::new());
-        *request.uri_mut() = uri;
+        *request.uri_mut() = head.uri.clone();
         request.headers_mut().insert(HOST, self.shared.host.clone());
         request.headers_mut().insert(TIME_LEFT, HeaderValue::from(millis));
+        if head.wanted == Wanted::Link {
+            upgrade::add_to(request.headers_mut());
+        }
         request
     }
 
@@ -230,6 +297,7 @@ fn read(reply: Reply) -> Result<Answer, PeerError> {
         Reply::Absent => Ok(Answer::absent()),
         Reply::Refused(kind, told) => Err(failed(kind, told)),
         Reply::Foreign(why) => Err(failed(PeerErrorKind::Foreign, why)),
+        Reply::Link => Err(failed(PeerErrorKind::Foreign, "a link that nobody asked for")),
     }
 }
 

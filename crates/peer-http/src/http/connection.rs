@@ -1,23 +1,25 @@
-//! One connection to a peer, and one exchange over it.
+//! One connection to a peer, and one exchange over it at a time, until it becomes a link.
 
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Empty;
-use hyper::Request;
-use hyper::client::conn::http1::{Builder, Connection as Driver, SendRequest};
+use hyper::client::conn::http1::{Builder, Connection as Driver, Parts, SendRequest};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::select;
 
 use crate::http::connect::Connector;
 use crate::http::meter::{Meter, MeteredStream};
 use crate::http::reply::{ExchangeError, Reader, Reply};
 use crate::pool::url::BaseUrl;
+use crate::wire::upgrade;
 
 /// A connection to a peer that carries one request at a time.
 ///
@@ -30,6 +32,9 @@ pub(crate) struct Connection {
     sender: SendRequest<Empty<Bytes>>,
     /// Speaks HTTP over the socket when it is polled; `None` once the connection is closed.
     driver: Option<Driver<TokioIo<MeteredStream>, Empty<Bytes>>>,
+    /// Whether the peer has agreed that frames follow. The driver has ended then, and is kept for
+    /// what it has read.
+    is_switched: bool,
     /// Bounds what the driver reads.
     meter: Arc<Meter>,
 }
@@ -64,7 +69,7 @@ impl Connection {
         // A request has no body, so that there are no buffers to gather in one write.
         http.writev(false);
         let (sender, driver) = http.handshake(stream).await.map_err(io::Error::other)?;
-        Ok(Self { sender, driver: Some(driver), meter })
+        Ok(Self { sender, driver: Some(driver), is_switched: false, meter })
     }
 
     /// Returns the reply to `request`, as far as `reader` reads it.
@@ -77,7 +82,8 @@ impl Connection {
         request: Request<Empty<Bytes>>,
         reader: &Reader<'_>,
     ) -> Result<Reply, ExchangeError> {
-        let Self { sender, driver, meter } = self;
+        let Self { sender, driver, is_switched, meter } = self;
+        let asks_for_link = upgrade::is_in(request.headers());
         meter.begin(FIRST_PART_BYTES);
         let response = sender.try_send_request(request);
         let mut reply = pin!(async {
@@ -87,19 +93,22 @@ impl Connection {
                 () = meter.exhausted() => return Err(ExchangeError::endless_head()),
             };
             match response {
+                Ok(response) if asks_for_link && agrees(&response) => Ok(Reply::Link),
                 Ok(response) => reader.read(response, meter).await,
                 Err(error) => Err(ExchangeError::of_head(error.into_error())),
             }
         });
         poll_fn(|cx| {
             loop {
-                // The driver first: it is what the reply waits for. Once it is done it is dropped,
-                // and with it whatever a reply could still have waited for.
-                if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
+                // The driver first: it is what the reply waits for.
+                let is_done = driver.as_mut().is_some_and(|it| Pin::new(it).poll(cx).is_ready());
+                let reply = reply.as_mut().poll(cx);
+                *is_switched = is_done && matches!(reply, Poll::Ready(Ok(Reply::Link)));
+                // Once it is done it is dropped, and with it whatever a reply could still wait for.
+                if is_done && !*is_switched {
                     *driver = None;
                 }
-                let reply = reply.as_mut().poll(cx);
-                if reply.is_ready() || !meter.take_renewed() {
+                if reply.is_ready() || !(is_done || meter.take_renewed()) {
                     return reply;
                 }
             }
@@ -109,7 +118,14 @@ impl Connection {
 
     /// Returns whether the last exchange is over on both sides and another may follow.
     pub(crate) fn is_reusable(&self) -> bool {
-        self.driver.is_some() && self.sender.is_ready()
+        self.driver.is_some() && !self.is_switched && self.sender.is_ready()
+    }
+
+    /// Returns the socket, and what was read from it behind the peer's agreement to a link; `None`
+    /// without such an agreement.
+    pub(crate) fn into_link(self) -> Option<(TcpStream, Bytes)> {
+        let Parts { io, read_buf, .. } = self.driver.filter(|_| self.is_switched)?.into_parts();
+        Some((io.into_inner().into_stream(), read_buf))
     }
 
     /// Returns whether an unused connection is open, and nothing came that nobody asked for.
@@ -122,4 +138,9 @@ impl Connection {
         // Between exchanges the driver reads, and ends if anything comes, or the end.
         Pin::new(driver).poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
+}
+
+/// Returns whether a peer that was asked for a link agrees.
+fn agrees<B>(response: &Response<B>) -> bool {
+    response.status() == StatusCode::SWITCHING_PROTOCOLS && upgrade::is_in(response.headers())
 }

@@ -34,6 +34,11 @@ impl Guarded {
         Self { stream, stage, alarm, progress: Progress::default(), write_timeout }
     }
 
+    /// Returns the socket, which has no clocks any more.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Passes on what became of a write, and ends one that goes on too slowly.
     fn watch_write(
         &mut self,

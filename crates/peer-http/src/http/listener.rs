@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use carrotcache_peer::Handler;
@@ -23,6 +23,8 @@ use crate::http::guarded::Guarded;
 use crate::http::places::{Place, Places};
 use crate::http::service::PeerService;
 use crate::http::stage::{Stage, Staged};
+use crate::http::switch::Switch;
+use crate::link::owner::Activity;
 use crate::pool::HttpPool;
 
 impl HttpPool {
@@ -32,13 +34,14 @@ impl HttpPool {
     /// group, the longest time left, and how many bytes of answers may be unsent. Timeouts and
     /// limits of connections are the server's.
     pub fn service<H: Handler>(&self, handler: H) -> PeerService<H> {
-        PeerService::new(handler, Arc::clone(self.config()), Arc::clone(self.unsent()))
+        PeerService::new(handler, Arc::clone(self.config()), Arc::clone(self.services()))
     }
 
     /// Answers peers that connect to `listener` until `shutdown` ends.
     ///
     /// Then no more connections are accepted, those that carry no request are closed, or only a
-    /// part of its head, and requests under way are answered, within the pool's drain timeout.
+    /// part of its head, peers are asked to send no more over their links, and requests under way are
+    /// answered, within the pool's drain timeout.
     ///
     /// Each step of an exchange has its time: the head of a request, the handler, the answer. The
     /// methods of [`HttpPoolBuilder`](crate::HttpPoolBuilder) say how long. A peer may close its
@@ -142,8 +145,10 @@ impl<H: Handler> Server<H> {
     fn spawn(&mut self, stream: TcpStream, place: Place) {
         let stage = Stage::new(place, &self.config);
         let socket = Guarded::new(stream, Arc::clone(&stage), self.config.write_timeout);
-        let service = Staged::new(self.service.clone(), Arc::clone(&stage));
+        let switch = Arc::default();
+        let service = Staged::new(self.service.clone(), Arc::clone(&stage), Arc::clone(&switch));
         let connection = self.http.serve_connection(TokioIo::new(socket), service);
+        let connection = connection.with_upgrades();
         let mut shutdown = self.shutdown.subscribe();
         self.connections.spawn(async move {
             let mut connection = pin!(connection);
@@ -162,6 +167,8 @@ impl<H: Handler> Server<H> {
             };
             if let Err(error) = served {
                 tracing::debug!(%error, "connection of a peer ended early");
+            } else if let Some(switch) = take(&switch) {
+                serve_link(switch, &stage, shutdown).await;
             }
         });
     }
@@ -183,6 +190,33 @@ impl<H: Handler> Server<H> {
         self.connections.shutdown().await;
         Err(ServeError::DrainTimedOut { connections, after })
     }
+}
+
+/// Serves what a connection has become, until it ends, has to make place, or the shutdown begins and
+/// what is under way is answered.
+///
+/// # Cancel safety
+///
+/// Dropping it cuts the link.
+async fn serve_link<H: Handler>(
+    switch: Switch<H>,
+    stage: &Stage,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let activity = Activity::default();
+    let drained = async {
+        tokio::select! {
+            // Fails when the server is gone.
+            _ = shutdown.wait_for(|has_begun| *has_begun) => {}
+            () = stage.link_sent_away(&activity) => {}
+        }
+    };
+    switch.serve_own(activity.clone(), drained).await;
+}
+
+/// Takes what becomes of a connection, if it becomes a link.
+fn take<H>(switch: &Mutex<Option<Switch<H>>>) -> Option<Switch<H>> {
+    switch.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Accepts connections, as many at one moment as there are places.

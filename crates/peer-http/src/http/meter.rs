@@ -99,6 +99,11 @@ impl MeteredStream {
     pub(crate) fn new(stream: TcpStream, meter: Arc<Meter>) -> Self {
         Self { stream: stream.take(0), meter }
     }
+
+    /// Returns the socket, which nobody measures any more.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream.into_inner()
+    }
 }
 
 impl AsyncRead for MeteredStream {

@@ -16,4 +16,5 @@ mod room;
 pub(crate) mod service;
 mod stage;
 mod sweeper;
+pub(crate) mod switch;
 pub(crate) mod unsent;

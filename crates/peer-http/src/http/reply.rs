@@ -23,6 +23,8 @@ use crate::wire::outcome::one_line;
 
 /// What came back for a request.
 pub(crate) enum Reply {
+    /// The peer agrees to a link, over which the answer comes.
+    Link,
     /// The body of a value.
     Value(ReplyBody),
     /// There is no such key.

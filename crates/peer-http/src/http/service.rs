@@ -11,14 +11,19 @@ use std::time::Duration;
 use carrotcache_peer::{Answer, Handler, PeerError, PeerErrorKind, Reply, Request};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::service::Service;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Response, StatusCode};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Config;
-use crate::http::unsent::Unsent;
+use crate::http::switch::{self, Services, Switch};
+use crate::link::owner::LONGEST_WAIT;
 use crate::wire::message::AnswerBody;
 use crate::wire::outcome::{OUTCOME, Outcome, PROTOBUF, TIME_LEFT};
 use crate::wire::path::{self, PathError};
+use crate::wire::upgrade;
 
 /// Answers peers as a service of hyper or tower; from
 /// [`HttpPool::service`](crate::HttpPool::service).
@@ -31,7 +36,10 @@ use crate::wire::path::{self, PathError};
 ///   path as it is; `nest_service` cuts the prefix off, so there the service is told by
 ///   [`mounted_at`](Self::mounted_at) what is left of the base path.
 ///
-/// The server must not clean paths: `..` and `//` are part of keys.
+/// The server must not clean paths: `..` and `//` are part of keys. If it hands over the sockets of
+/// connections that change their protocol, as axum's and hyper's with upgrades do, peers of this
+/// project ask over links; else they ask over HTTP. The links end when the last clone of the service
+/// is dropped, and what is under way over them is answered.
 ///
 /// ```
 /// # use carrotcache_peer_http::{HttpPool, peer::{Answer, Request as Asked, handler_fn}};
@@ -50,16 +58,19 @@ use crate::wire::path::{self, PathError};
 pub struct PeerService<H> {
     handler: Arc<H>,
     config: Arc<Config>,
-    unsent: Arc<Unsent>,
+    services: Arc<Services>,
+    /// Dropped with the last clone, which ends the links that they agreed to.
+    links: Arc<watch::Sender<()>>,
     /// What the paths of requests begin with here.
     base_path: Arc<str>,
 }
 
 impl<H: Handler> PeerService<H> {
     /// Returns the service for requests below the configured base path.
-    pub(crate) fn new(handler: H, config: Arc<Config>, unsent: Arc<Unsent>) -> Self {
+    pub(crate) fn new(handler: H, config: Arc<Config>, services: Arc<Services>) -> Self {
         let base_path = config.base_path.as_str().into();
-        Self { handler: Arc::new(handler), config, unsent, base_path }
+        let (handler, links) = (Arc::new(handler), Arc::new(watch::Sender::new(())));
+        Self { handler, config, services, links, base_path }
     }
 
     /// Returns the service for a server that shows it paths below `base_path`, which is `/` for
@@ -71,8 +82,13 @@ impl<H: Handler> PeerService<H> {
         Self { base_path: base_path.into(), ..self }
     }
 
-    /// Returns what `request` asks for. Nothing of it has been believed before.
-    fn parse<B>(&self, request: &hyper::Request<B>) -> Result<Request, BadRequest> {
+    /// Returns what `request` asks for, which is waited for no longer than `longest`. Nothing of it
+    /// has been believed before.
+    fn parse<B>(
+        &self,
+        request: &hyper::Request<B>,
+        longest: Duration,
+    ) -> Result<Request, BadRequest> {
         if request.method() != Method::GET {
             return Err(BadRequest::Method);
         }
@@ -80,26 +96,56 @@ impl<H: Handler> PeerService<H> {
         if let Some(reason) = self.config.refuse(&group, &key) {
             return Err(BadRequest::Invalid(reason));
         }
-        let deadline = Instant::now() + self.time_left(request.headers())?;
+        let time_left = self.time_left(request.headers())?.min(longest);
+        let deadline = Instant::now() + time_left;
         Ok(Request::new(group, key, deadline.into_std()))
     }
 
-    /// Returns how long the peer will wait, as far as it is believed. One that does not say it, as
-    /// Go's do not, has the longest time.
+    /// Returns how long the peer says that it will wait. One that does not say it, as Go's do not,
+    /// has the longest time that is believed.
     fn time_left(&self, headers: &HeaderMap) -> Result<Duration, BadRequest> {
-        let longest = self.config.max_time_left;
-        let Some(value) = headers.get(TIME_LEFT) else { return Ok(longest) };
+        let Some(value) = headers.get(TIME_LEFT) else { return Ok(self.config.max_time_left) };
         let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
         let millis = digits.and_then(|digits| digits.parse().ok());
         let invalid =
             || BadRequest::Invalid(format!("{TIME_LEFT} is not a number of milliseconds"));
-        let time_left = Duration::from_millis(millis.ok_or_else(invalid)?);
-        Ok(time_left.min(longest))
+        Ok(Duration::from_millis(millis.ok_or_else(invalid)?))
     }
 
-    /// Returns the response to `request`.
-    fn respond<B>(&self, request: &hyper::Request<B>) -> PeerResponse {
-        let request = match self.parse(request) {
+    /// Returns the response to `request`, and what becomes of its connection if that is to become a
+    /// link.
+    pub(crate) fn respond<B>(
+        &self,
+        mut request: hyper::Request<B>,
+    ) -> (PeerResponse, Option<Switch<H>>) {
+        let is_switch = self.config.links && switch::is_asked_for(&request);
+        if is_switch && let Ok(first) = self.parse(&request, LONGEST_WAIT) {
+            let (handler, config) = (Arc::clone(&self.handler), Arc::clone(&self.config));
+            let services = Arc::clone(&self.services);
+            let switch = Switch::new(&mut request, first, handler, config, services);
+            return (PeerResponse::switching(), Some(switch));
+        }
+        (self.answer(&request), None)
+    }
+
+    /// Returns the response to `request`, and serves the link that its connection is to become in a
+    /// task.
+    fn respond_and_serve<B>(&self, mut request: hyper::Request<B>) -> PeerResponse {
+        let runtime = Handle::try_current();
+        if runtime.is_err() {
+            // Nobody could serve it.
+            request.extensions_mut().remove::<OnUpgrade>();
+        }
+        let (response, switch) = self.respond(request);
+        if let (Some(switch), Ok(runtime)) = (switch, runtime) {
+            switch.spawn(&runtime, self.links.subscribe());
+        }
+        response
+    }
+
+    /// Returns the answer to `request`, as HTTP has it.
+    fn answer<B>(&self, request: &hyper::Request<B>) -> PeerResponse {
+        let request = match self.parse(request, self.config.max_time_left) {
             Ok(request) => request,
             Err(bad) => {
                 let deadline = Instant::now() + self.config.max_time_left;
@@ -108,20 +154,20 @@ impl<H: Handler> PeerService<H> {
         };
         let deadline = Instant::from_std(request.deadline);
         let answer = self.handler.answer(request);
-        let unsent = Arc::clone(&self.unsent);
+        let services = Arc::clone(&self.services);
         match answer {
             Reply::Ready(answer) => {
                 let response = answered(answer);
                 if response.body().pinned_bytes() == 0 {
                     return PeerResponse::ready(response, deadline);
                 }
-                PeerResponse::pending(with_room(response, unsent, deadline), deadline)
+                PeerResponse::pending(with_room(response, services, deadline), deadline)
             }
             Reply::Pending(answer) => {
                 let response = async move {
                     let answer = timeout_at(deadline, answer).await;
                     let answer = answer.unwrap_or(Err(PeerErrorKind::TimedOut.into()));
-                    with_room(answered(answer), unsent, deadline).await
+                    with_room(answered(answer), services, deadline).await
                 };
                 PeerResponse::pending(response, deadline)
             }
@@ -135,7 +181,7 @@ impl<H: Handler, B> Service<hyper::Request<B>> for PeerService<H> {
     type Future = PeerResponse;
 
     fn call(&self, request: hyper::Request<B>) -> PeerResponse {
-        self.respond(&request)
+        self.respond_and_serve(request)
     }
 }
 
@@ -149,7 +195,7 @@ impl<H: Handler, B> tower_service::Service<hyper::Request<B>> for PeerService<H>
     }
 
     fn call(&mut self, request: hyper::Request<B>) -> PeerResponse {
-        self.respond(&request)
+        self.respond_and_serve(request)
     }
 }
 
@@ -158,7 +204,8 @@ impl<H> Clone for PeerService<H> {
         Self {
             handler: Arc::clone(&self.handler),
             config: Arc::clone(&self.config),
-            unsent: Arc::clone(&self.unsent),
+            services: Arc::clone(&self.services),
+            links: Arc::clone(&self.links),
             base_path: Arc::clone(&self.base_path),
         }
     }
@@ -186,6 +233,14 @@ impl PeerResponse {
     /// Returns a response that is there at once.
     fn ready(response: Response<AnswerBody>, deadline: Instant) -> Self {
         Self { responding: Responding::Ready(Some(response)), deadline }
+    }
+
+    /// Returns the agreement to a link.
+    fn switching() -> Self {
+        let mut response = Response::new(AnswerBody::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        upgrade::add_to(response.headers_mut());
+        Self::ready(response, Instant::now() + SWITCHING_WITHIN)
     }
 
     /// Returns a response that takes a while.
@@ -223,6 +278,9 @@ impl fmt::Debug for PeerResponse {
         f.debug_struct("PeerResponse").finish_non_exhaustive()
     }
 }
+
+/// How long the agreement to a link may take to be sent.
+const SWITCHING_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why a request does not reach the handler.
 enum BadRequest {
@@ -286,7 +344,7 @@ fn tell(error: &PeerError) -> String {
 /// Dropping it drops the response, and gives its room back.
 async fn with_room(
     mut response: Response<AnswerBody>,
-    unsent: Arc<Unsent>,
+    services: Arc<Services>,
     deadline: Instant,
 ) -> Response<AnswerBody> {
     let bytes = response.body().pinned_bytes();
@@ -295,7 +353,7 @@ async fn with_room(
     }
     let now = Instant::now();
     let until = now + deadline.saturating_duration_since(now) / 2;
-    match unsent.room(bytes, until).await {
+    match services.unsent.room(bytes, until).await {
         Some(room) => response.body_mut().hold(room),
         None => response = refuse(Outcome::Overloaded, "too many bytes of answers wait here"),
     }

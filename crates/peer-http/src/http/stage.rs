@@ -30,6 +30,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Config;
 use crate::http::places::Place;
 use crate::http::service::{PeerResponse, PeerService};
+use crate::http::switch::Switch;
+use crate::link::owner::Activity;
 use crate::wire::message::AnswerBody;
 use carrotcache_peer::Handler;
 
@@ -69,6 +71,9 @@ enum At {
 /// How long the first bytes may be on their way after the connection that they come over. Without
 /// it a burst of new connections would send each other away before any was read from.
 const GRACE: Duration = Duration::from_millis(250);
+
+/// How long nothing is asked over a link before it may be told to leave.
+const LINK_REST: Duration = Duration::from_secs(1);
 
 impl Stage {
     /// Returns the stage of a connection that was just accepted.
@@ -151,6 +156,28 @@ impl Stage {
         }
     }
 
+    /// Ends when the connection, which has become a link, has to make place for another: it was told
+    /// so, and has rested for a while.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of [`sent_away`](Self::sent_away).
+    pub(crate) async fn link_sent_away(&self, activity: &Activity) {
+        loop {
+            self.lock().place.rest();
+            self.told.notified().await;
+            if !self.lock().place.is_leaving() {
+                continue;
+            }
+            if activity.resting_since().is_some_and(|since| since.elapsed() >= LINK_REST) {
+                return;
+            }
+            // Another has to go. This one is not told again before it could have rested.
+            self.lock().place.rise();
+            sleep_until(Instant::now() + LINK_REST).await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -160,6 +187,8 @@ impl Stage {
 pub(crate) struct Staged<H> {
     service: PeerService<H>,
     stage: Arc<Stage>,
+    /// What becomes of the connection when it is to become a link.
+    switch: Arc<Mutex<Option<Switch<H>>>>,
 }
 
 /// A response of a [`Staged`].
@@ -169,9 +198,14 @@ pub(crate) struct StagedResponse {
 }
 
 impl<H: Handler> Staged<H> {
-    /// Returns what answers as `service` does.
-    pub(crate) fn new(service: PeerService<H>, stage: Arc<Stage>) -> Self {
-        Self { service, stage }
+    /// Returns what answers as `service` does, and leaves in `switch` what becomes of the connection
+    /// when it is to become a link.
+    pub(crate) fn new(
+        service: PeerService<H>,
+        stage: Arc<Stage>,
+        switch: Arc<Mutex<Option<Switch<H>>>>,
+    ) -> Self {
+        Self { service, stage, switch }
     }
 }
 
@@ -181,7 +215,10 @@ impl<H: Handler> Service<Request<Incoming>> for Staged<H> {
     type Future = StagedResponse;
 
     fn call(&self, request: Request<Incoming>) -> StagedResponse {
-        let response = Service::call(&self.service, request);
+        let (response, switch) = self.service.respond(request);
+        if switch.is_some() {
+            *self.switch.lock().unwrap_or_else(PoisonError::into_inner) = switch;
+        }
         self.stage.asked(response.deadline());
         StagedResponse { response, stage: Arc::clone(&self.stage) }
     }

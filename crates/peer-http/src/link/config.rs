@@ -1,5 +1,7 @@
 //! Every bound of a link.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES, VERSION};
@@ -13,12 +15,12 @@ pub(crate) struct LinkConfig {
     pub(crate) max_in_flight: u32,
     /// How many bytes of requests may wait to be written. A get beyond that is not sent.
     pub(crate) max_unsent_bytes: usize,
-    /// How long an owner may take to answer a get, or to say that it is loading.
-    pub(crate) sign_within: Duration,
     /// For how long nothing may come while gets are under way, before the owner is pinged.
     pub(crate) ping_after: Duration,
     /// How long the owner may take to answer a ping, or to send anything.
     pub(crate) pong_within: Duration,
+    /// How much the system may hold that has come and was not read.
+    pub(crate) receive_buffer_bytes: usize,
 
     // The owner.
     /// How many loads may be under way for one asker. One more is refused as overload.
@@ -42,8 +44,8 @@ pub(crate) struct LinkConfig {
     pub(crate) max_request_bytes: u32,
     /// A random number that this process drew when it started.
     pub(crate) incarnation: u64,
-    /// A fingerprint of the ring.
-    pub(crate) ring: u64,
+    /// The fingerprint of the ring, as the pool sees it at the moment.
+    pub(crate) ring: Arc<AtomicU64>,
 }
 
 impl LinkConfig {
@@ -53,7 +55,7 @@ impl LinkConfig {
             version: VERSION,
             oldest: VERSION,
             incarnation: self.incarnation,
-            ring: self.ring,
+            ring: self.ring.load(Ordering::Relaxed),
             max_request_bytes: self.max_request_bytes.max(MIN_REQUEST_BYTES),
             max_value_bytes: self.max_value_bytes,
         }
@@ -74,9 +76,9 @@ impl Default for LinkConfig {
         Self {
             max_in_flight: 65_536,
             max_unsent_bytes: 4 << 20,
-            sign_within: Duration::from_secs(5),
             ping_after: Duration::from_millis(500),
             pong_within: Duration::from_millis(250),
+            receive_buffer_bytes: 512 << 10,
             max_loads: 1_024,
             max_queued_bytes: 1 << 20,
             write_within: Duration::from_secs(10),
@@ -87,7 +89,7 @@ impl Default for LinkConfig {
             // A thousand keys of a kilobyte, and their ids.
             max_request_bytes: (1 << 20) + (64 << 10),
             incarnation: 0,
-            ring: 0,
+            ring: Arc::default(),
         }
     }
 }

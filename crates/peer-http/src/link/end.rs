@@ -42,6 +42,11 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// Returns whether both sides meant it.
+    pub(crate) fn is_gentle(&self) -> bool {
+        matches!(self, Self::Unneeded | Self::Goodbye)
+    }
+
     /// Returns the error of the gets that were under way.
     pub(crate) fn to_error(self: &Arc<Self>) -> PeerError {
         let kind = match **self {

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use super::asker::{Link, Waiter};
 use super::config::LinkConfig;
 use super::end::End;
-use super::owner::Serving;
+use super::owner::{Activity, Serving};
 use crate::config::Config;
 
 /// How many gets the asker has under way.
@@ -33,9 +33,9 @@ pub fn read_requests(runtime: &Runtime, pieces: &[Vec<u8>]) {
         Arc::new(handler_fn(
             |request: Request| async move { Ok(Answer::new(request.key.to_string())) },
         ));
-    let (config, link) = (Arc::new(Config::default()), LinkConfig::default());
+    let (config, activity) = (Arc::new(Config::default()), Activity::default());
     let io = Script::new(pieces);
-    let end = finish(Serving::new(io, b"", None, handler, config, link, pending()));
+    let end = finish(Serving::new(io, b"", None, handler, config, activity, pending()));
     assert!(!matches!(end, End::Dropped));
 }
 

@@ -43,6 +43,23 @@ use crate::error::BuildError;
 /// | [`max_accepted`](Self::max_accepted) | 4096 connections | the one idle for longest is closed; if none is, the new one waits |
 /// | [`drain_timeout`](Self::drain_timeout) | 10 s | what is still busy is cut |
 ///
+/// | a link, asking | unless set | beyond it |
+/// |---|---|---|
+/// | [`max_gets_in_flight`](Self::max_gets_in_flight) | 65,536 a peer | the get fails as unreachable |
+/// | [`max_link_value_bytes`](Self::max_link_value_bytes) | 1 MiB | the value is fetched over HTTP |
+/// | [`link_receive_buffer_bytes`](Self::link_receive_buffer_bytes) | 512 KiB | the peer's system keeps what it sends |
+/// | [`link_ping_after`](Self::link_ping_after) | 500 ms without a byte | the peer is asked for a sign of life |
+/// | [`link_pong_timeout`](Self::link_pong_timeout) | 250 ms | the link ends, its gets fail as unreachable |
+///
+/// | a link, answering | unless set | beyond it |
+/// |---|---|---|
+/// | [`max_link_loads`](Self::max_link_loads) | 1,024 a link | refused as overloaded |
+/// | [`max_link_request_bytes`](Self::max_link_request_bytes) | 1 MiB and 64 KiB | the link ends |
+/// | [`max_link_queued_bytes`](Self::max_link_queued_bytes) | 1 MiB | no more requests are read |
+/// | [`write_timeout`](Self::write_timeout) | 10 s without a byte taken | the link is cut |
+/// | [`head_timeout`](Self::head_timeout) | 5 s to say HELLO | the link ends |
+/// | [`link_idle_timeout`](Self::link_idle_timeout) | 5 min | the peer is told goodbye |
+///
 /// ```
 /// use std::time::Duration;
 ///
@@ -60,7 +77,7 @@ use crate::error::BuildError;
 pub struct HttpPoolBuilder {
     /// Taken apart in [`build`](Self::build), so that a fault in it is an error there.
     base_url: String,
-    config: Config,
+    pub(super) config: Config,
 }
 
 impl HttpPool {
@@ -199,7 +216,9 @@ impl HttpPoolBuilder {
     /// Sets the longest time that a peer is believed to wait for its answer; 60 s unless set.
     ///
     /// A peer that claims more gets this much, and so does one that claims nothing. It is the time
-    /// for all of an exchange: the handler, the wait for room, and the sending of the answer.
+    /// for all of an exchange over HTTP: the handler, the wait for room, and the sending of the
+    /// answer. Over a link a peer hears that its value is being loaded, and is believed to wait for up
+    /// to an hour.
     pub fn max_time_left(mut self, time: Duration) -> Self {
         self.config.max_time_left = time;
         self
@@ -282,6 +301,7 @@ impl HttpPoolBuilder {
         let url: BaseUrl = base_url.parse()?;
         config.check()?;
         config.bound_times();
+        config.settle_link();
         let ring = config.ring.clone().build()?;
         Ok(HttpPool::new(url, config, ring))
     }

@@ -3,10 +3,15 @@
 pub(crate) mod builder;
 pub(crate) mod fault;
 pub(crate) mod host;
+mod line;
+mod link_settings;
+mod member;
+pub(crate) mod stats;
 pub(crate) mod url;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use carrotcache_consistenthash::Ring;
@@ -15,7 +20,9 @@ use carrotcache_peer::{Limits, Owner, Peer, Picker};
 use crate::config::Config;
 use crate::error::SetPeersError;
 use crate::http::client::{Client, HttpPeer};
-use crate::http::unsent::Unsent;
+use crate::http::switch::Services;
+use member::Member;
+use stats::PoolStats;
 use url::{BaseUrl, find_same_node};
 
 /// This node's view of all nodes: who owns a key, and how to ask them.
@@ -49,8 +56,8 @@ struct Shared {
     config: Arc<Config>,
     /// Asks the peers.
     client: Arc<Client>,
-    /// The room for what the services of this node have to send.
-    unsent: Arc<Unsent>,
+    /// What the services of this node share.
+    services: Arc<Services>,
     /// Replaced as a whole. Readers hold the lock for as long as it takes to look a key up.
     members: RwLock<Members>,
     /// Held while a new set is made, so that of two calls the later one has the last word.
@@ -60,19 +67,19 @@ struct Shared {
 /// All nodes, this one among them.
 struct Members {
     ring: Ring,
-    /// Who is behind each label of the ring, in its order.
-    owners: Vec<Owner>,
+    /// Who is behind each label of the ring, in its order; `None` is this node.
+    nodes: Vec<Option<Arc<Member>>>,
 }
 
 impl HttpPool {
     /// Returns a pool without peers. `ring` has no nodes.
     pub(crate) fn new(own: BaseUrl, config: Config, ring: Ring) -> Self {
-        let members = RwLock::new(Members { ring, owners: Vec::new() });
+        let members = RwLock::new(Members { ring, nodes: Vec::new() });
         let config = Arc::new(config);
         let client = Arc::new(Client::new(Arc::clone(&config)));
-        let unsent = Arc::new(Unsent::new(config.max_unsent_bytes));
+        let services = Arc::new(Services::new(config.max_unsent_bytes));
         let changing = Mutex::default();
-        let shared = Shared { own, config, client, unsent, members, changing };
+        let shared = Shared { own, config, client, services, members, changing };
         Self { shared: Arc::new(shared) }
     }
 
@@ -118,14 +125,13 @@ impl HttpPool {
         let ring = self.shared.config.ring.clone().nodes(labels).build()?;
 
         let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self
-            .members()
-            .remote()
-            .map(|peer| (peer.label().to_owned(), Owner::Remote(Arc::clone(peer))))
-            .collect();
-        let owners = urls.iter().map(|url| self.owner_at(url, &known)).collect();
+        let known =
+            self.members().peers().map(|it| (it.label().to_owned(), Arc::clone(it))).collect();
+        let nodes = urls.iter().map(|url| self.node_at(url, &known)).collect();
+        // Told to whoever a link is agreed with from now on.
+        self.config().link.ring.store(ring.fingerprint(), Ordering::Relaxed);
         let mut members = self.shared.members.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *members, Members { ring, owners });
+        let old = std::mem::replace(&mut *members, Members { ring, nodes });
         // Unlocked first: dropping the old set may close many connections.
         drop(members);
         drop(old);
@@ -150,8 +156,7 @@ impl HttpPool {
     #[must_use]
     pub fn owner(&self, key: &str) -> Owner {
         let members = self.members();
-        let owner = members.ring.get_index(key).and_then(|index| members.owners.get(index));
-        owner.cloned().unwrap_or(Owner::Local)
+        members.ring.get_index(key).map_or(Owner::Local, |index| members.owner(index))
     }
 
     /// Returns the ring of the present peers, which is empty until they are set.
@@ -160,6 +165,26 @@ impl HttpPool {
     #[must_use]
     pub fn ring(&self) -> Ring {
         self.members().ring.clone()
+    }
+
+    /// Returns how the pool stands with its peers, and what it has counted of their links.
+    ///
+    /// ```
+    /// # use carrotcache_peer_http::HttpPool;
+    /// use carrotcache_peer_http::LinkState;
+    ///
+    /// let pool = HttpPool::builder("http://10.0.0.1:8001").build()?;
+    /// pool.set_peers(["http://10.0.0.1:8001", "http://10.0.0.2:8001"])?;
+    /// let [peer] = &pool.stats().peers[..] else { unreachable!("one peer beside this node") };
+    /// assert_eq!(&*peer.peer, "http://10.0.0.2:8001");
+    /// assert_eq!(peer.link, LinkState::Down);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        let peers: Vec<_> = self.members().peers().cloned().collect();
+        let peers = peers.iter().map(|peer| peer.stats()).collect();
+        PoolStats { links_served: self.shared.services.links(), peers }
     }
 
     /// Returns this node's own base URL, as it was given to the builder.
@@ -173,21 +198,21 @@ impl HttpPool {
         &self.shared.config
     }
 
-    /// Returns the room for answers that are not sent yet.
-    pub(crate) fn unsent(&self) -> &Arc<Unsent> {
-        &self.shared.unsent
+    /// Returns what the services of this node share.
+    pub(crate) fn services(&self) -> &Arc<Services> {
+        &self.shared.services
     }
 
-    /// Returns who is at `url`: this node, a peer that is known already, or a new one.
-    fn owner_at(&self, url: &BaseUrl, known: &HashMap<String, Owner>) -> Owner {
+    /// Returns the peer at `url`: one that is known already, or a new one; `None` if it is this node.
+    fn node_at(&self, url: &BaseUrl, known: &HashMap<String, Arc<Member>>) -> Option<Arc<Member>> {
         if url.is_same_node(&self.shared.own) {
-            return Owner::Local;
+            return None;
         }
         let new = || {
-            let peer = HttpPeer::new(url.clone(), Arc::clone(&self.shared.client));
-            Owner::Remote(Arc::new(peer))
+            let http = HttpPeer::new(url.clone(), Arc::clone(&self.shared.client));
+            Arc::new(Member::new(http, Arc::clone(self.config())))
         };
-        known.get(&**url.text()).cloned().unwrap_or_else(new)
+        Some(known.get(&**url.text()).cloned().unwrap_or_else(new))
     }
 
     fn members(&self) -> RwLockReadGuard<'_, Members> {
@@ -197,11 +222,16 @@ impl HttpPool {
 
 impl Members {
     /// Returns the peers other than this node.
-    fn remote(&self) -> impl Iterator<Item = &Arc<dyn Peer>> {
-        self.owners.iter().filter_map(|owner| match owner {
-            Owner::Local => None,
-            Owner::Remote(peer) => Some(peer),
-        })
+    fn peers(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.nodes.iter().flatten()
+    }
+
+    /// Returns who is behind a label of the ring.
+    fn owner(&self, index: usize) -> Owner {
+        match self.nodes.get(index) {
+            Some(Some(peer)) => Owner::Remote(Arc::clone(peer) as _),
+            Some(None) | None => Owner::Local,
+        }
     }
 }
 
@@ -211,7 +241,7 @@ impl Picker for HttpPool {
     }
 
     fn peers(&self) -> Vec<Arc<dyn Peer>> {
-        self.members().remote().cloned().collect()
+        self.members().peers().map(|peer| Arc::clone(peer) as _).collect()
     }
 
     /// The next in the order of [`Ring::successors`].
@@ -219,7 +249,7 @@ impl Picker for HttpPool {
         let members = self.members();
         let mut order = members.ring.successors(key).indices();
         order.find(|&index| members.ring.label(index) == Some(failed))?;
-        members.owners.get(order.next()?).cloned()
+        Some(members.owner(order.next()?))
     }
 
     fn limits(&self) -> Limits {

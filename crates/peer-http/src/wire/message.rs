@@ -126,6 +126,11 @@ impl AnswerBody {
         self.parts[1] = room.around(std::mem::take(&mut self.parts[1]));
     }
 
+    /// Returns a body of nothing.
+    pub(crate) fn empty() -> Self {
+        Self { parts: [Bytes::new(), Bytes::new(), Bytes::new()] }
+    }
+
     /// Returns a body that says `line`, and nothing else.
     pub(crate) fn of_line(line: &str) -> Self {
         let line = one_line(line) + "\n";

@@ -5,3 +5,4 @@ pub(crate) mod head;
 pub(crate) mod message;
 pub(crate) mod outcome;
 pub mod path;
+pub(crate) mod upgrade;

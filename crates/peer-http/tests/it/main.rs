@@ -6,6 +6,7 @@ mod connections;
 mod exchange;
 mod fake;
 mod golden;
+mod links;
 mod misbehaviour;
 mod paths;
 mod places;

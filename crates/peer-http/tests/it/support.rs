@@ -223,20 +223,28 @@ pub(crate) async fn listen() -> (TcpListener, String) {
     (listener, url)
 }
 
-/// Returns a client for the peer at `url` with the default settings.
+/// Returns a client that asks the peer at `url` over HTTP, with the default settings.
 pub(crate) fn client(url: &str) -> Client {
     client_with(url, |builder| builder)
 }
 
-/// Returns a client for the peer at `url`.
+/// Returns a client that asks the peer at `url` over HTTP.
 pub(crate) fn client_with(
     url: &str,
     configure: impl FnOnce(HttpPoolBuilder) -> HttpPoolBuilder,
 ) -> Client {
+    remote(&pool_of(url, |builder| configure(builder.link(false))))
+}
+
+/// Returns a pool that has the peer at `url`, and nobody else.
+pub(crate) fn pool_of(
+    url: &str,
+    configure: impl FnOnce(HttpPoolBuilder) -> HttpPoolBuilder,
+) -> HttpPool {
     let own = "http://own.invalid";
     let pool = configure(HttpPool::builder(own)).build().expect("a pool");
     pool.set_peers([own, url]).expect("two peers");
-    remote(&pool)
+    pool
 }
 
 /// Returns a peer of the pool that is not the pool's own node.

@@ -102,7 +102,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             let unwritten = &self.chunk[self.written..];
             match broken(Pin::new(&mut self.io).poll_write(cx, unwritten))? {
                 Poll::Ready(0) => return Err(End::Broken(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(count) => self.written += count,
+                Poll::Ready(count) => {
+                    self.written += count;
+                    self.shared.traffic().send(count);
+                }
                 Poll::Pending => return Ok(true),
             }
         }
@@ -119,7 +122,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             }
             match broken(self.inbox.poll_read(cx, &mut self.io))? {
                 Poll::Ready(0) => return Err(End::Closed),
-                Poll::Ready(_) => self.clock.hear(),
+                Poll::Ready(count) => {
+                    self.clock.hear();
+                    self.shared.traffic().receive(count);
+                }
                 Poll::Pending => return Ok(0),
             }
         }

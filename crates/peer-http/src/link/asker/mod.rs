@@ -16,9 +16,8 @@ use tokio::time::Instant;
 pub(crate) use self::driver::Driver;
 use self::shared::Shared;
 use self::state::State;
-pub(crate) use self::waiter::{Batch, Detour, Unsent, Waiter};
+pub(crate) use self::waiter::{Detour, Unsent, Waiter, Why};
 use crate::link::config::LinkConfig;
-use crate::link::frame::Id;
 use crate::link::frame::hello::Hello;
 
 /// The connection to one owner, over which gets are sent.
@@ -27,10 +26,6 @@ use crate::link::frame::hello::Hello;
 pub(crate) struct Link {
     shared: Arc<Shared>,
 }
-
-/// A get that was sent, for whoever wants to give it up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket(Id);
 
 impl Link {
     /// Returns a link over `io`, and the task that moves its bytes, which is to be spawned.
@@ -54,42 +49,34 @@ impl Link {
 
     /// Sends a get, and returns without waiting. Its completion is told the answer, once.
     ///
-    /// That is no later than its deadline, and no later than
-    /// [`sign_within`](LinkConfig::sign_within) unless the owner says that it is loading.
+    /// That is no later than its deadline, and no later than its request's
+    /// [`answer_by`](carrotcache_peer::Request::answer_by) unless the owner says that it is loading.
     ///
     /// # Errors
     ///
     /// The get is given back, untold, if it cannot be sent.
-    pub(crate) fn get(&self, waiter: Waiter) -> Result<Ticket, Unsent> {
+    pub(crate) fn get(&self, waiter: Waiter) -> Result<(), Unsent> {
         let now = Instant::now();
         let mut state = self.shared.lock();
         let sent = state.get(waiter, now, self.shared.config());
         if sent.is_ok() {
             State::wake(state);
         }
-        sent.map(Ticket)
+        sent.map(drop)
     }
 
     /// Sends many gets in as few frames as the owner takes them. Returns those that were not sent.
-    pub(crate) fn get_many(&self, batch: Batch) -> Vec<Unsent> {
+    pub(crate) fn get_many(&self, waiters: Vec<Waiter>) -> Vec<Unsent> {
         let now = Instant::now();
         let mut state = self.shared.lock();
-        let unsent = state.get_many(batch, now, self.shared.config());
+        let unsent = state.get_many(waiters, now, self.shared.config());
         State::wake(state);
         unsent
     }
 
-    /// Gives a get up, and tells the owner so. Returns it untold, unless it was told already.
-    pub(crate) fn cancel(&self, ticket: Ticket) -> Option<Waiter> {
-        let mut state = self.shared.lock();
-        let waiter = state.cancel(ticket.0)?;
-        State::wake(state);
-        Some(waiter)
-    }
-
-    /// Returns whether gets can be sent.
-    pub(crate) fn is_open(&self) -> bool {
-        self.shared.lock().is_open()
+    /// Returns how many bytes were written, and how many read.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        self.shared.traffic().bytes()
     }
 
     /// Returns how many gets are under way.

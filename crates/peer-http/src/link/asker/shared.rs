@@ -1,5 +1,6 @@
 //! What the handle and the task of a link share.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::state::State;
@@ -12,15 +13,43 @@ pub(super) struct Shared {
     state: Mutex<State>,
     config: LinkConfig,
     detour: Detour,
+    traffic: Traffic,
+}
+
+/// How many bytes went over a link.
+#[derive(Default)]
+pub(super) struct Traffic {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Traffic {
+    pub(super) fn send(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn receive(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Returns how many were written, and how many read.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
+    }
 }
 
 impl Shared {
     pub(super) fn new(config: LinkConfig, detour: Detour, first: Option<Waiter>) -> Self {
-        Self { state: Mutex::new(State::new(&config, first)), config, detour }
+        let state = Mutex::new(State::new(&config, first));
+        Self { state, config, detour, traffic: Traffic::default() }
     }
 
     pub(super) fn config(&self) -> &LinkConfig {
         &self.config
+    }
+
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -7,7 +7,7 @@ use carrotcache_peer::Request;
 use tokio::time::Instant;
 
 use super::slots::Slots;
-use super::waiter::{Batch, Unsent, Waiter, Why};
+use super::waiter::{Unsent, Waiter, Why};
 use crate::link::config::LinkConfig;
 use crate::link::end::End;
 use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES};
@@ -72,7 +72,7 @@ impl State {
         };
         config.hello().encode(&mut state.out);
         if let Some(first) = first {
-            state.put(first, now, config);
+            state.put(first, now);
         }
         state
     }
@@ -93,53 +93,51 @@ impl State {
         if !encode_get(&mut self.out, self.slots.next_id(), get) {
             return Err(Unsent { waiter, why: Why::TooLong });
         }
-        Ok(self.put(waiter, now, config))
+        Ok(self.put(waiter, now))
     }
 
     /// Takes many gets and writes their frames. Returns those that were not taken.
+    ///
+    /// Those of one group and deadline that follow each other share frames.
     pub(super) fn get_many(
         &mut self,
-        batch: Batch,
+        waiters: Vec<Waiter>,
         now: Instant,
         config: &LinkConfig,
     ) -> Vec<Unsent> {
-        let Batch { group, deadline, keys } = batch;
-        let millis_left = millis_left(Instant::from_std(deadline), now);
         let max_bytes = self.max_request_bytes();
         let mut unsent = Vec::new();
-        let mut frame: Option<ManyWriter> = None;
-        for (key, completion) in keys {
-            let request = Request::new(Arc::clone(&group), key, deadline);
-            let waiter = Waiter { request, completion };
+        let mut open: Option<(ManyWriter, Arc<str>, std::time::Instant)> = None;
+        for waiter in waiters {
             if let Some(why) = self.refusal(&waiter.request, config) {
                 unsent.push(Unsent { waiter, why });
                 continue;
             }
-            let key = &waiter.request.key;
-            if let Some(full) = frame.take_if(|it| it.is_full_for(&self.out, key, max_bytes)) {
-                full.finish(&mut self.out);
+            let Request { group, key, deadline, .. } = &waiter.request;
+            let is_other = |(frame, its_group, its_deadline): &mut (ManyWriter, Arc<str>, _)| {
+                its_group != group
+                    || its_deadline != deadline
+                    || frame.is_full_for(&self.out, key, max_bytes)
+            };
+            if let Some((frame, ..)) = open.take_if(is_other) {
+                frame.finish(&mut self.out);
             }
-            if frame.is_none() {
-                frame = ManyWriter::begin(&mut self.out, &group, millis_left);
+            if open.is_none() {
+                let millis_left = millis_left(Instant::from_std(*deadline), now);
+                let frame = ManyWriter::begin(&mut self.out, group, millis_left);
+                open = frame.map(|frame| (frame, Arc::clone(group), *deadline));
             }
             let id = self.slots.next_id();
-            if frame.as_mut().is_some_and(|frame| frame.push(&mut self.out, id, key)) {
-                self.put(waiter, now, config);
+            if open.as_mut().is_some_and(|(frame, ..)| frame.push(&mut self.out, id, key)) {
+                self.put(waiter, now);
             } else {
                 unsent.push(Unsent { waiter, why: Why::TooLong });
             }
         }
-        if let Some(frame) = frame {
+        if let Some((frame, ..)) = open {
             frame.finish(&mut self.out);
         }
         unsent
-    }
-
-    /// Takes a get out of its slot, and writes that nobody waits for it.
-    pub(super) fn cancel(&mut self, id: Id) -> Option<Waiter> {
-        let waiter = self.slots.take(id)?;
-        self.write(Header::bare(kind::CANCEL, id));
-        Some(waiter)
     }
 
     /// Returns why a get cannot be sent, if it cannot.
@@ -162,8 +160,8 @@ impl State {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    fn put(&mut self, waiter: Waiter, now: Instant, config: &LinkConfig) -> Id {
-        let expires = Instant::from_std(waiter.request.deadline).min(now + config.sign_within);
+    fn put(&mut self, waiter: Waiter, now: Instant) -> Id {
+        let expires = Instant::from_std(waiter.request.answer_by(now.into_std()));
         if self.slots.in_flight() == 0 {
             self.busy_since = now;
         }
@@ -182,10 +180,6 @@ impl State {
         if let Some(task) = task {
             task.wake();
         }
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        self.standing == Standing::Open
     }
 
     pub(super) fn in_flight(&self) -> u32 {

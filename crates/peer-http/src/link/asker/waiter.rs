@@ -1,7 +1,6 @@
 //! Gets, with who is told the answer.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use carrotcache_peer::{Completion, Request};
 
@@ -10,14 +9,6 @@ use carrotcache_peer::{Completion, Request};
 pub(crate) struct Waiter {
     pub(crate) request: Request,
     pub(crate) completion: Completion,
-}
-
-/// Gets of one group that go out together. Each is told its own answer.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) group: Arc<str>,
-    pub(crate) deadline: Instant,
-    pub(crate) keys: Vec<(Arc<str>, Completion)>,
 }
 
 /// A get that was not sent, given back.

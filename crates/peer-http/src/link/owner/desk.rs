@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use super::loads::{Answered, Loads};
 use super::out::Out;
 use crate::config::Config;
-use crate::link::config::LinkConfig;
 use crate::link::frame::hello::Hello;
 use crate::link::frame::refusal::Refusal;
 use crate::link::frame::request::{FromAsker, Get};
@@ -35,17 +34,20 @@ pub(super) struct Desk<H> {
     max_loaded_bytes: usize,
 }
 
+/// The longest time that an asker is believed to wait for a load over a link. It hears that there is
+/// one, how many there may be is bounded, and they end with the connection.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+
 /// How many times the bytes that stop the reading may be queued by loads that end: they are under way
 /// already, and it is better to be rid of them, but not at any price.
 const LOADED_TIMES: usize = 16;
 
 impl<H: Handler> Desk<H> {
-    pub(super) fn new(handler: Arc<H>, config: Arc<Config>, link: &LinkConfig) -> Self {
-        let mut out = Out::new();
+    pub(super) fn new(handler: Arc<H>, config: Arc<Config>) -> Self {
+        let (link, mut out) = (&config.link, Out::new());
         out.small(|out| link.hello().encode(out));
         Self {
             handler,
-            config,
             loads: Loads::new(link.max_loads),
             out,
             group: Arc::from(""),
@@ -53,11 +55,17 @@ impl<H: Handler> Desk<H> {
             is_leaving: false,
             max_value_bytes: link.max_value_bytes,
             max_loaded_bytes: link.max_queued_bytes.saturating_mul(LOADED_TIMES),
+            config,
         }
     }
 
     pub(super) fn out(&mut self) -> &mut Out {
         &mut self.out
+    }
+
+    /// Returns whether nothing is under way, and nothing waits to be written.
+    pub(super) fn is_resting(&self) -> bool {
+        self.loads.is_empty() && self.out.queued() == 0
     }
 
     pub(super) fn has_met(&self) -> bool {
@@ -66,7 +74,7 @@ impl<H: Handler> Desk<H> {
 
     /// Returns whether the asker is leaving, and all that it asked is answered and written.
     pub(super) fn is_done(&self) -> bool {
-        self.is_leaving && self.loads.is_empty() && self.out.queued() == 0
+        self.is_leaving && self.is_resting()
     }
 
     /// Queues the answers of loads that have ended.
@@ -133,12 +141,18 @@ impl<H: Handler> Desk<H> {
         if let Some(reason) = self.config.refuse(get.group, get.key) {
             return self.out.refusal(id, Refusal::Outcome(Outcome::Invalid), &reason);
         }
+        // Most are answered here, of names that nobody had to copy.
+        match guarded(|| self.handler.at_hand(get.group, get.key)) {
+            Ok(None) => {}
+            Ok(Some(answer)) => return self.answered(id, Ok(answer)),
+            Err(panicked) => return self.answered(id, Err(panicked)),
+        }
         if *self.group != *get.group {
             self.group = Arc::from(get.group);
         }
         let time_left = match get.millis_left {
             0 => self.config.max_time_left,
-            millis => Duration::from_millis(millis.into()).min(self.config.max_time_left),
+            millis => Duration::from_millis(millis.into()).min(LONGEST_WAIT),
         };
         let deadline = now + time_left;
         let request = Request::new(Arc::clone(&self.group), get.key, deadline.into_std());
@@ -148,13 +162,8 @@ impl<H: Handler> Desk<H> {
     /// Asks the handler, and queues its answer, or that it is loading.
     pub(super) fn ask(&mut self, id: Id, request: Request) {
         let deadline = Instant::from_std(request.deadline);
-        // A panic is an error of this get. On this task it would end those of everybody else.
-        let reply = catch_unwind(AssertUnwindSafe(|| self.handler.answer(request)));
-        let reply = reply.unwrap_or_else(|_| {
-            let error = PeerError::new(PeerErrorKind::Failed);
-            Reply::ready(Err(error.with_source("the handler panicked")))
-        });
-        match reply {
+        let reply = guarded(|| self.handler.answer(request));
+        match reply.unwrap_or_else(|panicked| Reply::ready(Err(panicked))) {
             Reply::Ready(answered) => self.answered(id, answered),
             Reply::Pending(answer) => match self.loads.start(id, answer, deadline) {
                 Ok(()) => self.out.bare(kind::LOADING, id),
@@ -177,4 +186,11 @@ impl<H: Handler> Desk<H> {
             }
         }
     }
+}
+
+/// Calls the handler. A panic is an error of the get that it was called for: on this task it would
+/// end those of everybody else.
+fn guarded<T>(handler: impl FnOnce() -> T) -> Result<T, PeerError> {
+    catch_unwind(AssertUnwindSafe(handler))
+        .map_err(|_| PeerError::new(PeerErrorKind::Failed).with_source("the handler panicked"))
 }

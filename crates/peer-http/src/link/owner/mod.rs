@@ -1,5 +1,6 @@
 //! The owner's side: requests come in, and are answered.
 
+mod activity;
 mod clock;
 mod desk;
 mod loads;
@@ -13,10 +14,11 @@ use std::task::{Context, Poll};
 use carrotcache_peer::{Handler, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(crate) use self::activity::Activity;
 use self::clock::{Clock, Due};
 use self::desk::Desk;
+pub(crate) use self::desk::LONGEST_WAIT;
 use crate::config::Config;
-use crate::link::config::LinkConfig;
 use crate::link::end::End;
 use crate::link::frame::{Front, HEADER_BYTES, Id, front, kind};
 use crate::link::input::{Input, WINDOW_BYTES};
@@ -34,7 +36,8 @@ pub(crate) struct Serving<IO, H, D> {
     input: Input,
     desk: Desk<H>,
     clock: Clock,
-    link: LinkConfig,
+    config: Arc<Config>,
+    activity: Activity,
     drain: Option<Pin<Box<D>>>,
 }
 
@@ -46,8 +49,8 @@ where
 {
     /// Returns what answers over `io`, on which both sides have agreed on frames.
     ///
-    /// `early` is what came behind the agreement, and `first` the get that asked for it. When `drain`
-    /// ends, the asker is told GOAWAY, and has the [`drain_timeout`](LinkConfig::drain_timeout) to get
+    /// `early` is what came behind the agreement, and `first` the get that asked for it. `activity` is
+    /// told whether anything is under way. When `drain` ends, the asker is told GOAWAY, and has the [`drain_timeout`](crate::link::config::LinkConfig::drain_timeout) to get
     /// the answers to what it has asked.
     pub(crate) fn new(
         io: IO,
@@ -55,15 +58,16 @@ where
         first: Option<Request>,
         handler: Arc<H>,
         config: Arc<Config>,
-        link: LinkConfig,
+        activity: Activity,
         drain: D,
     ) -> Self {
-        let mut desk = Desk::new(handler, config, &link);
+        let mut desk = Desk::new(handler, Arc::clone(&config));
         if let Some(first) = first {
             desk.ask(Id::FIRST, first);
         }
         let drain = Some(Box::pin(drain));
-        Self { io, input: Input::new(early), desk, clock: Clock::new(), link, drain }
+        let (input, clock) = (Input::new(early), Clock::new());
+        Self { io, input, desk, clock, config, activity, drain }
     }
 
     /// Does whatever can be done without waiting.
@@ -83,7 +87,7 @@ where
             if self.desk.is_done() && !written.blocked {
                 return Err(End::Goodbye);
             }
-            match self.clock.poll(cx, self.desk.has_met(), &self.link) {
+            match self.clock.poll(cx, self.desk.has_met(), &self.config.link) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(due) => match due? {
                     Due::Nothing => {}
@@ -97,14 +101,15 @@ where
     fn take_frames(&mut self) -> Result<bool, End> {
         let mut any = false;
         while self.is_listening() {
-            let (header, payload) = match front(self.input.bytes(), self.link.max_request_bytes)? {
-                Front::Whole(header, payload) => (header, payload),
-                Front::Begun(header, _) => {
-                    self.desk.check(header)?;
-                    break;
-                }
-                Front::Short => break,
-            };
+            let (header, payload) =
+                match front(self.input.bytes(), self.config.link.max_request_bytes)? {
+                    Front::Whole(header, payload) => (header, payload),
+                    Front::Begun(header, _) => {
+                        self.desk.check(header)?;
+                        break;
+                    }
+                    Front::Short => break,
+                };
             let bytes = HEADER_BYTES + payload.len();
             self.desk.check(header)?;
             self.desk.take(header, payload, self.clock.heard())?;
@@ -116,7 +121,7 @@ where
 
     /// Returns whether the asker reads what it has been sent. One that does not is asked to wait.
     fn is_listening(&mut self) -> bool {
-        self.desk.out().queued() <= self.link.max_queued_bytes
+        self.desk.out().queued() <= self.config.link.max_queued_bytes
     }
 
     /// Reads once. Returns whether anything came.
@@ -159,9 +164,11 @@ where
     type Output = End;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
-        match self.turn(cx) {
-            Ok(()) => Poll::Pending,
-            Err(end) => Poll::Ready(end),
+        if let Err(end) = self.turn(cx) {
+            return Poll::Ready(end);
         }
+        let since = self.desk.is_resting().then(|| self.clock.heard());
+        self.activity.rest(since);
+        Poll::Pending
     }
 }

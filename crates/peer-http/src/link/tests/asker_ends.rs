@@ -37,9 +37,9 @@ fn assert_near(time: Duration, expected: Duration) {
 #[tokio::test(start_paused = true)]
 async fn each_get_is_told_at_its_own_deadline_by_one_timer() {
     let (asker, owner) = Asker::met().await;
-    let (_, late) = asker.get_for("late", millis(3_000));
-    let (_, early) = asker.get_for("early", millis(100));
-    let (_, middle) = asker.get_for("middle", millis(1_700));
+    let late = asker.get_for("late", millis(3_000));
+    let early = asker.get_for("early", millis(100));
+    let middle = asker.get_for("middle", millis(1_700));
     let pings = tokio::spawn(answer_pings(owner));
     let (a, b, c) = tokio::join!(told_at(early), told_at(middle), told_at(late));
     for ((at, told), expected) in [(a, 100), (b, 1_700), (c, 3_000)] {
@@ -53,7 +53,7 @@ async fn each_get_is_told_at_its_own_deadline_by_one_timer() {
 #[tokio::test(start_paused = true)]
 async fn the_owner_hears_of_a_get_whose_time_is_over() {
     let (asker, mut owner) = Asker::met().await;
-    let (_, get) = asker.get_for("k", millis(100));
+    let get = asker.get_for("k", millis(100));
     let id = owner.read_get("k").await;
     assert_eq!(told(get).await.unwrap_err().kind, PeerErrorKind::TimedOut);
     owner.expect(kind::CANCEL, id).await;
@@ -62,7 +62,7 @@ async fn the_owner_hears_of_a_get_whose_time_is_over() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_in_the_past_is_told_at_once() {
     let (asker, _owner) = Asker::met().await;
-    let (_, get) = asker.get_for("k", Duration::ZERO);
+    let get = asker.get_for("k", Duration::ZERO);
     let (at, told) = told_at(get).await;
     assert_eq!(told.unwrap_err().kind, PeerErrorKind::TimedOut);
     assert_near(at, Duration::ZERO);
@@ -71,14 +71,18 @@ async fn a_deadline_in_the_past_is_told_at_once() {
 #[tokio::test(start_paused = true)]
 async fn an_owner_that_says_nothing_of_a_get_has_less_time_than_one_that_is_loading() {
     let (asker, mut owner) = Asker::met().await;
-    let (_, silent) = asker.get("silent");
-    let (_, loading) = asker.get("loading");
+    let [silent, loading] = ["silent", "loading"].map(|key| {
+        let (mut waiter, told) = waiter(key);
+        waiter.request = waiter.request.with_max_silence(millis(5_000));
+        asker.link.get(waiter).expect("it is sent");
+        told
+    });
     owner.read_get("silent").await;
     let id = owner.read_get("loading").await;
     owner.bare(kind::LOADING, id).await;
     tokio::spawn(answer_pings(owner));
     let (silent, loading) = tokio::join!(told_at(silent), told_at(loading));
-    assert_near(silent.0, LinkConfig::default().sign_within);
+    assert_near(silent.0, millis(5_000));
     assert_near(loading.0, TIME);
     for told in [silent.1, loading.1] {
         assert_eq!(told.unwrap_err().kind, PeerErrorKind::TimedOut);
@@ -88,7 +92,7 @@ async fn an_owner_that_says_nothing_of_a_get_has_less_time_than_one_that_is_load
 #[tokio::test(start_paused = true)]
 async fn a_load_may_take_far_longer_than_every_clock_of_the_link() {
     let (asker, mut owner) = Asker::met().await;
-    let (_, get) = asker.get("slow");
+    let get = asker.get("slow");
     let id = owner.read_get("slow").await;
     owner.bare(kind::LOADING, id).await;
     let mut pings = 0;
@@ -111,7 +115,7 @@ async fn a_load_may_take_far_longer_than_every_clock_of_the_link() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_owner_is_noticed_within_a_second_by_all_gets() {
     let (asker, _owner) = Asker::met().await;
-    let gets: Vec<_> = (0..1_000).map(|i| asker.get(&format!("k{i}")).1).collect();
+    let gets: Vec<_> = (0..1_000).map(|i| asker.get(&format!("k{i}"))).collect();
     let begin = Instant::now();
     let end = asker.end().await;
     assert!(matches!(*end, End::Silent { .. }), "{end:?}");
@@ -125,7 +129,7 @@ async fn a_dead_owner_is_noticed_within_a_second_by_all_gets() {
 #[tokio::test(start_paused = true)]
 async fn any_byte_is_a_sign_of_life() {
     let (asker, mut owner) = Asker::met().await;
-    let (_, get) = asker.get_for("k", millis(4_000));
+    let get = asker.get_for("k", millis(4_000));
     owner.read_get("k").await;
     // Half a header, byte by byte, each just before the owner would be pinged.
     for byte in [0; 8] {
@@ -142,13 +146,12 @@ async fn any_byte_is_a_sign_of_life() {
 async fn a_pause_without_gets_is_not_held_against_the_owner() {
     let (asker, mut owner) = Asker::met().await;
     // The owner leaves a ping unanswered, and the get is given up meanwhile.
-    let (ticket, _told) = asker.get("a");
+    let _told = asker.get_for("a", millis(600));
     let a = owner.read_get("a").await;
     assert_eq!(owner.read().await.0.kind, kind::PING);
-    drop(asker.link.cancel(ticket));
     owner.expect(kind::CANCEL, a).await;
     tokio::time::sleep(millis(60_000)).await;
-    let (_, get) = asker.get("b");
+    let get = asker.get("b");
     let id = owner.read_get("b").await;
     tokio::time::sleep(millis(400)).await;
     owner.value(id, b"v").await;
@@ -158,15 +161,14 @@ async fn a_pause_without_gets_is_not_held_against_the_owner() {
 #[tokio::test(start_paused = true)]
 async fn after_the_owners_goaway_no_get_is_sent_and_those_under_way_are_answered() {
     let (asker, mut owner) = Asker::met().await;
-    let (_, a) = asker.get("a");
-    let (_, b) = asker.get("b");
+    let a = asker.get("a");
+    let b = asker.get("b");
     let ids = [owner.read_get("a").await, owner.read_get("b").await];
     owner.bare(kind::GOAWAY, Id::default()).await;
     owner.value(ids[0], b"A").await;
     assert_eq!(value(a).await, "A");
     let unsent = asker.link.get(waiter("c").0).expect_err("the owner is leaving");
     assert_eq!(unsent.why, Why::Over);
-    assert!(!asker.link.is_open());
     owner.value(ids[1], b"B").await;
     assert_eq!(value(b).await, "B");
     assert!(matches!(*asker.end().await, End::Goodbye));
@@ -176,7 +178,7 @@ async fn after_the_owners_goaway_no_get_is_sent_and_those_under_way_are_answered
 #[tokio::test(start_paused = true)]
 async fn a_dropped_handle_says_goaway_and_leaves_when_all_is_answered() {
     let (asker, mut owner) = Asker::met().await;
-    let (_, get) = asker.get("k");
+    let get = asker.get("k");
     let Asker { link, ended, .. } = asker;
     drop(link);
     let id = owner.read_get("k").await;
@@ -190,13 +192,12 @@ async fn a_dropped_handle_says_goaway_and_leaves_when_all_is_answered() {
 async fn a_link_that_nobody_needs_ends_though_its_owner_reads_nothing() {
     let (asker, _owner) = Asker::met().await;
     let (waiter, get) = waiter_for(&"k".repeat(60_000), millis(100));
-    let ticket = asker.link.get(waiter).expect("it is sent");
-    let (second, _told) = waiter_for(&"k".repeat(60_000), millis(100));
-    let unread = asker.link.get(second).expect("it is sent");
-    for ticket in [ticket, unread] {
-        drop(asker.link.cancel(ticket));
+    asker.link.get(waiter).expect("it is sent");
+    let (second, unread) = waiter_for(&"k".repeat(60_000), millis(100));
+    asker.link.get(second).expect("it is sent");
+    for get in [get, unread] {
+        assert_eq!(told(get).await.unwrap_err().kind, PeerErrorKind::TimedOut);
     }
-    assert_eq!(told(get).await.unwrap_err().kind, PeerErrorKind::Dropped);
     let Asker { link, ended, .. } = asker;
     drop(link);
     assert!(matches!(*soon(ended).await.unwrap(), End::Unneeded));
@@ -205,7 +206,7 @@ async fn a_link_that_nobody_needs_ends_though_its_owner_reads_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_ends_fails_all_gets_at_once() {
     let (asker, owner) = Asker::met().await;
-    let gets: Vec<_> = (0..100).map(|i| asker.get(&format!("k{i}")).1).collect();
+    let gets: Vec<_> = (0..100).map(|i| asker.get(&format!("k{i}"))).collect();
     drop(owner);
     for get in gets {
         let (at, told) = told_at(get).await;
@@ -219,12 +220,12 @@ async fn a_connection_that_ends_fails_all_gets_at_once() {
 #[tokio::test(start_paused = true)]
 async fn answers_that_came_before_the_end_count_though_a_write_found_it_out() {
     let (asker, mut owner) = Asker::met().await;
-    let (_, answered) = asker.get("answered");
+    let answered = asker.get("answered");
     let id = owner.read_get("answered").await;
     owner.value(id, b"v").await;
     drop(owner);
     // The task has not run yet: it finds a get to write, an answer to read, and nobody to write to.
-    let (_, unanswered) = asker.get("unanswered");
+    let unanswered = asker.get("unanswered");
     assert_eq!(value(answered).await, "v");
     assert_eq!(told(unanswered).await.unwrap_err().kind, PeerErrorKind::Truncated);
 }
@@ -237,7 +238,7 @@ async fn who_never_says_hello_was_not_asked() {
     {
         let (first, _told) = waiter("first");
         let (mut asker, mut owner) = Asker::with(LinkConfig::default(), b"", Some(first));
-        let (_, _told) = asker.get("second");
+        let _told = asker.get("second");
         owner.send(sent).await;
         for key in ["first", "second"] {
             let detoured = soon(asker.detoured.recv()).await.expect("a get");
@@ -261,7 +262,7 @@ async fn a_connection_closed_before_a_hello_was_not_asked() {
 #[tokio::test(start_paused = true)]
 async fn a_task_dropped_with_its_runtime_leaves_nobody_waiting() {
     let (asker, _owner) = Asker::met().await;
-    let (_, get) = asker.get("k");
+    let get = asker.get("k");
     asker.ended.abort();
     assert_eq!(told(get).await.unwrap_err().kind, PeerErrorKind::Dropped);
     assert_eq!(asker.link.in_flight(), 0);

@@ -3,22 +3,20 @@
 use carrotcache_peer::{PeerErrorKind, handler_fn};
 
 use super::*;
-use crate::link::asker::Batch;
-use crate::link::asker::waiter::Why;
+use crate::link::asker::Why;
 use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES};
 use crate::link::tests::together::Pair;
 
 /// Returns what each key of a batch is told, in order, and what was not sent.
 fn send_batch(link: &Link, keys: &[String]) -> (Vec<oneshot::Receiver<Told>>, Vec<Why>) {
     let mut receivers = Vec::new();
-    let keys = keys.iter().map(|key| {
+    let deadline = (Instant::now() + TIME).into_std();
+    let waiters = keys.iter().map(|key| {
         let (completion, told) = completion();
         receivers.push(told);
-        (Arc::from(key.as_str()), completion)
+        Waiter { request: Request::new("g", key.as_str(), deadline), completion }
     });
-    let keys = keys.collect();
-    let batch = Batch { group: Arc::from("g"), deadline: (Instant::now() + TIME).into_std(), keys };
-    let unsent = link.get_many(batch);
+    let unsent = link.get_many(waiters.collect());
     (receivers, unsent.into_iter().map(|unsent| unsent.why).collect())
 }
 

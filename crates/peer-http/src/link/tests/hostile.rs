@@ -80,7 +80,7 @@ async fn an_owner_that_breaks_the_protocol_is_cut_and_its_gets_fail() {
     for (name, bytes) in cases {
         let met = bytes.starts_with(&hello());
         let (mut asker, mut owner) = Asker::new(LinkConfig::default());
-        let (_, get) = asker.get("k");
+        let get = asker.get("k");
         let begin = Instant::now();
         owner.send(&bytes).await;
         if met {
@@ -107,7 +107,7 @@ async fn versions_that_do_not_meet_are_told_apart_from_garbage() {
 #[tokio::test(start_paused = true)]
 async fn answers_that_came_before_the_fault_count() {
     let (asker, mut owner) = Asker::met().await;
-    let (_, get) = asker.get("k");
+    let get = asker.get("k");
     let id = owner.read_get("k").await;
     owner.send(&[value_frame(id, b"v"), sized(kind::HELLO, b"")].concat()).await;
     assert_eq!(value(get).await, "v");
@@ -119,7 +119,7 @@ async fn unknown_frames_are_skipped_by_both_sides() {
     let strange = [sized(0, b"zero"), sized(99, &[7; 100_000]), sized(5, b"PURGE")].concat();
 
     let (asker, mut owner) = Asker::met().await;
-    let (_, get) = asker.get("k");
+    let get = asker.get("k");
     let asked = owner.read_get("k").await;
     owner.send(&strange).await;
     owner.value(asked, b"v").await;
@@ -149,7 +149,7 @@ async fn answers_cut_anywhere_are_the_same_answers() {
     let bytes = all_replies();
     for cut in 0..=bytes.len() {
         let (asker, mut owner) = Asker::new(LinkConfig::default());
-        let gets = [asker.get("a").1, asker.get("b").1, asker.get("c").1];
+        let gets = [asker.get("a"), asker.get("b"), asker.get("c")];
         owner.send(&bytes[..cut]).await;
         tokio::task::yield_now().await;
         owner.send(&bytes[cut..]).await;
@@ -166,7 +166,7 @@ async fn a_connection_that_ends_anywhere_gives_whole_answers_or_errors() {
     let bytes = all_replies();
     for cut in 0..bytes.len() {
         let (mut asker, mut owner) = Asker::new(LinkConfig::default());
-        let gets = [asker.get("a").1, asker.get("b").1, asker.get("c").1];
+        let gets = [asker.get("a"), asker.get("b"), asker.get("c")];
         owner.send(&bytes[..cut]).await;
         drop(owner);
         soon(&mut asker.ended).await.expect("no panic");

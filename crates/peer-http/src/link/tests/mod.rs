@@ -10,22 +10,25 @@ mod random;
 mod sockets;
 mod together;
 
+use std::future::{self, Pending};
 use std::sync::Arc;
 use std::time::Duration;
 
-use carrotcache_peer::{Answer, Completion, PeerError, Request};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use carrotcache_peer::{Answer, Completion, Handler, PeerError, Request};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::asker::{Detour, Link, Ticket, Waiter};
+use super::asker::{Detour, Link, Waiter};
 use super::config::LinkConfig;
 use super::end::End;
 use super::frame::refusal::Refusal;
 use super::frame::reply::{ValueHead, encode_refusal};
 use super::frame::request::{FromAsker, Get, encode_get};
 use super::frame::{HEADER_BYTES, Header, Id, kind};
+use super::owner::{Activity, Serving};
+use crate::config::Config;
 
 /// What a completion is told.
 type Told = Result<Answer, PeerError>;
@@ -100,14 +103,15 @@ impl Asker {
         (asker, owner)
     }
 
-    /// Sends a get. Returns its ticket and what it is told.
-    fn get(&self, key: &str) -> (Ticket, oneshot::Receiver<Told>) {
+    /// Sends a get. Returns what it is told.
+    fn get(&self, key: &str) -> oneshot::Receiver<Told> {
         self.get_for(key, TIME)
     }
 
-    fn get_for(&self, key: &str, time: Duration) -> (Ticket, oneshot::Receiver<Told>) {
+    fn get_for(&self, key: &str, time: Duration) -> oneshot::Receiver<Told> {
         let (waiter, told) = waiter_for(key, time);
-        (self.link.get(waiter).expect("it is sent"), told)
+        self.link.get(waiter).expect("it is sent");
+        told
     }
 
     /// Waits until the link has ended.
@@ -202,6 +206,16 @@ impl Wire {
         assert_eq!(Refusal::from_code(header.aux), refusal);
         String::from_utf8(payload).expect("UTF-8")
     }
+}
+
+/// Returns what serves a link with these bounds, for ever.
+fn serving<IO, H>(io: IO, handler: H, link: LinkConfig) -> Serving<IO, H, Pending<()>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+{
+    let (handler, config) = (Arc::new(handler), Arc::new(Config { link, ..Config::default() }));
+    Serving::new(io, b"", None, handler, config, Activity::default(), future::pending())
 }
 
 fn id(slot: u32) -> Id {

@@ -73,6 +73,7 @@ pub(super) struct Served {
     pub(super) owner: Arc<Owner>,
     pub(super) wire: Wire,
     pub(super) ended: JoinHandle<End>,
+    pub(super) activity: Activity,
     pub(super) drain: Arc<Notify>,
 }
 
@@ -101,10 +102,11 @@ impl Served {
         let (owner, drain) = (Arc::new(Owner::default()), Arc::new(Notify::new()));
         let draining = Arc::clone(&drain);
         let drained = async move { draining.notified().await };
-        let config = Arc::new(Config::default());
-        let handler = Arc::clone(&owner);
-        let serving = Serving::new(theirs, early, first, handler, config, link, drained);
-        Self { owner, wire: Wire(ours), ended: tokio::spawn(serving), drain }
+        let config = Arc::new(Config { link, ..Config::default() });
+        let (handler, activity) = (Arc::clone(&owner), Activity::default());
+        let serving =
+            Serving::new(theirs, early, first, handler, config, activity.clone(), drained);
+        Self { owner, wire: Wire(ours), ended: tokio::spawn(serving), activity, drain }
     }
 
     /// Waits until the owner has ended the link.
@@ -142,7 +144,7 @@ async fn a_load_is_told_at_once_and_holds_up_nobody() {
 async fn the_time_that_the_asker_has_left_bounds_its_load() {
     let mut served = Served::new().await;
     let begin = Instant::now();
-    let cases = [(250, 250), (0, 60_000), (u32::MAX, 60_000)];
+    let cases = [(250, 250), (0, 60_000), (u32::MAX, 3_600_000)];
     for (slot, (millis_left, _)) in (0..).zip(cases) {
         let mut frame = Vec::new();
         encode_get(&mut frame, id(slot), Get { millis_left, group: "g", key: "load k" });
@@ -329,4 +331,50 @@ async fn an_asker_that_says_goaway_gets_its_answers_and_then_the_end() {
     served.wire.expect_value(id(1), b"load a").await;
     assert!(served.wire.try_read().await.is_none());
     assert!(matches!(served.end().await, End::Goodbye));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_rests_unless_an_answer_is_under_way() {
+    let mut served = Served::new().await;
+    served.wire.get(0, "load k").await;
+    served.wire.expect(kind::LOADING, id(0)).await;
+    tokio::task::yield_now().await;
+    assert_eq!(served.activity.resting_since(), None);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    served.owner.release("load k");
+    served.wire.expect_value(id(0), b"load k").await;
+    tokio::task::yield_now().await;
+    let since = served.activity.resting_since().expect("it rests");
+    assert_eq!(since.elapsed(), Duration::from_secs(1), "since it was asked");
+}
+
+/// Has a value for one key at hand, and panics at another.
+struct AtHand;
+
+impl Handler for AtHand {
+    fn answer(&self, request: Request) -> Reply {
+        Reply::ready(Ok(Answer::new(format!("{} asked for", request.key))))
+    }
+
+    fn at_hand(&self, group: &str, key: &str) -> Option<Answer> {
+        assert_ne!(key, "panic", "as asked");
+        (key == "cached").then(|| Answer::new(format!("{key} in {group}")))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_at_hand_is_not_asked_for() {
+    let (ours, theirs) = duplex(1 << 20);
+    tokio::spawn(serving(theirs, AtHand, LinkConfig::default()));
+    let mut wire = Wire(ours);
+    wire.hello().await;
+    wire.expect(kind::HELLO, Id::default()).await;
+    for (slot, key) in (0..).zip(["cached", "other", "panic", "cached"]) {
+        wire.get(slot, key).await;
+    }
+    wire.expect_value(id(0), b"cached in g").await;
+    wire.expect_value(id(1), b"other asked for").await;
+    let text = wire.expect_refusal(id(2), Refusal::Outcome(Outcome::Overloaded)).await;
+    assert_eq!(text, "the handler panicked");
+    wire.expect_value(id(3), b"cached in g").await;
 }

@@ -10,8 +10,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::owner::{Owner, Served};
 use super::*;
-use crate::config::Config;
-use crate::link::owner::Serving;
 use crate::wire::outcome::Outcome;
 
 #[tokio::test(start_paused = true)]
@@ -132,10 +130,7 @@ async fn loads_that_end_for_an_asker_that_does_not_read_do_not_pile_up() {
             Ok(Answer::new(vec![7; 100_000]))
         }
     });
-    let config = Arc::new(Config::default());
-    let never = future::pending();
-    let serving = Serving::new(theirs, b"", None, Arc::new(handler), config, link, never);
-    let ended = tokio::spawn(serving);
+    let ended = tokio::spawn(serving(theirs, handler, link));
     let mut wire = Wire(ours);
     wire.hello().await;
     wire.expect(kind::HELLO, Id::default()).await;
@@ -206,9 +201,7 @@ async fn all_that_one_read_brings_is_answered_with_one_write() {
     let (ours, theirs) = duplex(1 << 20);
     let writes = Arc::new(AtomicUsize::new(0));
     let io = Counted { io: theirs, writes: Arc::clone(&writes) };
-    let (config, link) = (Arc::new(Config::default()), LinkConfig::default());
-    let handler = Arc::new(Owner::default());
-    tokio::spawn(Serving::new(io, b"", None, handler, config, link, future::pending()));
+    tokio::spawn(serving(io, Owner::default(), LinkConfig::default()));
     let mut wire = Wire(ours);
     wire.hello().await;
     wire.expect(kind::HELLO, Id::default()).await;

@@ -1,7 +1,6 @@
 //! Random sequences of operations, on both sides at once: every get is told its own key's value or an
 //! error, exactly once.
 
-use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use proptest::collection::vec;
@@ -14,8 +13,8 @@ use super::*;
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Get,
-    /// The asker gives up its oldest get, or a later one.
-    Cancel(usize),
+    /// A get that waits for a moment only.
+    HastyGet,
     /// The owner answers, in an order of its own, and so many bytes of that at first.
     Answer {
         at: usize,
@@ -32,7 +31,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => Just(Step::Get),
-        2 => (0..4_usize).prop_map(Step::Cancel),
+        2 => Just(Step::HastyGet),
         5 => (0..8_usize, 0..60_usize).prop_map(|(at, cut)| Step::Answer { at, cut }),
         1 => (0..8_usize).prop_map(Step::Refuse),
         1 => (0..8_usize).prop_map(Step::Loading),
@@ -48,9 +47,6 @@ type Answers = Arc<Mutex<Vec<Vec<Told>>>>;
 struct Run {
     asker: Asker,
     owner: Wire,
-    /// Given up by the asker, so told nothing by the link.
-    given_up: Vec<usize>,
-    tickets: VecDeque<(usize, Ticket)>,
     /// What the owner was asked and has not answered, and what it has: ids and keys.
     open: Vec<(Id, String)>,
     closed: Vec<(Id, String)>,
@@ -60,21 +56,14 @@ struct Run {
 impl Run {
     async fn new() -> Self {
         let (asker, owner) = Asker::met().await;
-        let (given_up, tickets, open, closed) = Default::default();
-        Self { asker, owner, given_up, tickets, open, closed, answers: Answers::default() }
+        let (open, closed) = Default::default();
+        Self { asker, owner, open, closed, answers: Answers::default() }
     }
 
     async fn step(&mut self, step: Step) {
         match step {
-            Step::Get => self.get().await,
-            Step::Cancel(at) => {
-                if let Some((number, ticket)) = self.tickets.remove(at)
-                    && let Some(waiter) = self.asker.link.cancel(ticket)
-                {
-                    self.given_up.push(number);
-                    drop(waiter);
-                }
-            }
+            Step::Get => self.get(Duration::from_secs(2)).await,
+            Step::HastyGet => self.get(Duration::from_millis(50)).await,
             Step::Answer { at, cut } => {
                 if let Some((id, key)) = take(&mut self.open, at) {
                     let frame = value_frame(id, key.as_bytes());
@@ -117,17 +106,16 @@ impl Run {
         drop(soon(self.owner.0.write_all(bytes)).await);
     }
 
-    async fn get(&mut self) {
+    async fn get(&mut self, time: Duration) {
         let answers = Arc::clone(&self.answers);
         let number = answers.lock().unwrap().len();
         answers.lock().unwrap().push(Vec::new());
         let completion = Completion::new(move |told| answers.lock().unwrap()[number].push(told));
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + time;
         let request = Request::new("g", format!("key {number}"), deadline.into_std());
-        match self.asker.link.get(Waiter { request, completion }) {
-            Ok(ticket) => self.tickets.push_back((number, ticket)),
+        if let Err(unsent) = self.asker.link.get(Waiter { request, completion }) {
             // It is told by being dropped: it was given back.
-            Err(unsent) => return drop(unsent),
+            return drop(unsent);
         }
         // Whatever else stands before the get is of no interest to this owner.
         loop {
@@ -147,7 +135,6 @@ impl Run {
             if let Ok(answer) = &told[0] {
                 let value = answer.entry.value().expect("no absent entries are sent");
                 assert_eq!(value, format!("key {number}").as_str(), "the value is of its own key");
-                assert!(!self.given_up.contains(&number), "what was given up is told no value");
             }
         }
     }

@@ -6,8 +6,6 @@ use carrotcache_peer::{PeerErrorKind, handler_fn};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::config::Config;
-use crate::link::owner::Serving;
 use crate::link::tests::together::Pair;
 
 /// Returns an asker and an owner with a connection of the kernel's between them.
@@ -19,8 +17,7 @@ async fn connect(handler: impl carrotcache_peer::Handler) -> Pair {
     let (detour, detoured) = detour();
     let config = LinkConfig::default();
     let (link, driver) = Link::new(ours, b"", None, config.clone(), detour);
-    let (handler, names) = (Arc::new(handler), Arc::new(Config::default()));
-    let serving = Serving::new(theirs, b"", None, handler, names, config, future::pending());
+    let serving = serving(theirs, handler, config);
     Pair { link, asking: tokio::spawn(driver), serving: tokio::spawn(serving), detoured }
 }
 
@@ -64,19 +61,16 @@ async fn ten_thousand_gets_of_which_many_are_given_up_mix_up_no_values() {
     assert!(matches!(*end, End::Unneeded), "{end:?}");
 }
 
-/// Asks for fifty numbers at a time, and gives every third up.
+/// Asks for fifty numbers at a time, and for every third with no time to wait.
 async fn ask_fifty(link: &Link, first: usize) {
     let mut gets = Vec::new();
     for number in first..first + 50 {
-        let (waiter, told) = waiter(&number.to_string());
-        gets.push((number, link.get(waiter).expect("it is sent"), told));
+        let time = if number.is_multiple_of(3) { Duration::ZERO } else { TIME };
+        let (waiter, told) = waiter_for(&number.to_string(), time);
+        link.get(waiter).expect("it is sent");
+        gets.push((number, told));
     }
-    for (number, ticket, _) in gets.iter().filter(|(number, ..)| number.is_multiple_of(3)) {
-        if let Some(waiter) = link.cancel(*ticket) {
-            assert_eq!(*waiter.request.key, number.to_string());
-        }
-    }
-    for (number, _, told) in gets {
+    for (number, told) in gets {
         match told.await.expect("it was told") {
             Ok(answer) => {
                 let value = answer.entry.value().expect("a value").clone();
@@ -85,7 +79,10 @@ async fn ask_fifty(link: &Link, first: usize) {
             Err(error) if error.kind == PeerErrorKind::LoadFailed => {
                 assert_eq!(error.causes(), number.to_string());
             }
-            Err(error) => assert_eq!(error.kind, PeerErrorKind::Dropped, "only if given up"),
+            Err(error) => {
+                assert_eq!(error.kind, PeerErrorKind::TimedOut);
+                assert!(number.is_multiple_of(3), "only if it had no time");
+            }
         }
     }
 }

@@ -9,8 +9,6 @@ use carrotcache_peer::{Handler, Reply};
 
 use super::owner::Owner;
 use super::*;
-use crate::config::Config;
-use crate::link::owner::Serving;
 
 /// An asker and an owner that know each other.
 pub(super) struct Pair {
@@ -30,8 +28,7 @@ impl Pair {
         let (ours, theirs) = duplex(window);
         let (detour, detoured) = detour();
         let (link, driver) = Link::new(ours, b"", None, config.clone(), detour);
-        let (handler, names) = (Arc::new(handler), Arc::new(Config::default()));
-        let serving = Serving::new(theirs, b"", None, handler, names, config, future::pending());
+        let serving = serving(theirs, handler, config);
         Self { link, asking: tokio::spawn(driver), serving: tokio::spawn(serving), detoured }
     }
 }
@@ -104,9 +101,7 @@ async fn both_tasks_may_be_dropped_at_any_await() {
         let (detour, mut detoured) = detour();
         let config = LinkConfig::default();
         let (link, mut driver) = Link::new(ours, b"", None, config.clone(), detour);
-        let (handler, names) = (Arc::new(Owner::default()), Arc::new(Config::default()));
-        let never = future::pending();
-        let mut serving = Serving::new(theirs, b"", None, handler, names, config, never);
+        let mut serving = serving(theirs, Owner::default(), config);
         let gets: Vec<_> = ["a", "bytes 20000", "load c", "d"]
             .map(|key| {
                 let (waiter, told) = waiter(key);
@@ -159,7 +154,7 @@ impl Chain {
         });
         let deadline = (Instant::now() + TIME).into_std();
         let waiter = Waiter { request: Request::new("g", "k", deadline), completion };
-        let _ticket = self.link.get(waiter).expect("it is sent");
+        self.link.get(waiter).expect("it is sent");
     }
 }
 
@@ -184,11 +179,12 @@ impl Handler for Never {
 #[tokio::test(start_paused = true)]
 async fn a_loader_slower_than_every_clock_is_waited_for_to_the_deadline() {
     let pair = Pair::new(Never);
-    let (waiter, get) = waiter_for("k", 10 * LinkConfig::default().sign_within);
+    let (mut waiter, get) = waiter_for("k", 10 * TIME);
+    waiter.request = waiter.request.with_max_silence(Duration::from_secs(1));
     let begin = Instant::now();
     pair.link.get(waiter).expect("it is sent");
     let error = told(get).await.unwrap_err();
     assert_eq!(error.kind, carrotcache_peer::PeerErrorKind::TimedOut);
-    assert!(begin.elapsed() >= 10 * LinkConfig::default().sign_within);
+    assert!(begin.elapsed() >= 10 * TIME);
     assert!(!pair.asking.is_finished() && !pair.serving.is_finished());
 }
