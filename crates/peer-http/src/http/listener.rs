@@ -203,6 +203,10 @@ async fn serve_link<H: Handler>(
     stage: &Stage,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let Some((switch, upgraded)) = switch.upgraded().await else { return };
+    // The link has clocks of its own, and writes from the cache: it needs the socket itself.
+    let Ok(parts) = upgraded.downcast::<TokioIo<Guarded>>() else { return };
+    let stream = parts.io.into_inner().into_stream();
     let activity = Activity::default();
     let drained = async {
         tokio::select! {
@@ -211,7 +215,7 @@ async fn serve_link<H: Handler>(
             () = stage.link_sent_away(&activity) => {}
         }
     };
-    switch.serve_own(activity.clone(), drained).await;
+    switch.serve(stream, &parts.read_buf, activity.clone(), drained).await;
 }
 
 /// Takes what becomes of a connection, if it becomes a link.

@@ -8,12 +8,10 @@ use carrotcache_peer::{Handler, Request};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::http::guarded::Guarded;
 use crate::http::unsent::Unsent;
 use crate::link::owner::{Activity, Serving};
 use crate::wire::upgrade;
@@ -80,27 +78,13 @@ impl<H: Handler> Switch<H> {
         });
     }
 
-    /// Serves the link of a connection of our own server, until it ends or `drained` does and what is
-    /// under way is answered.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping it cuts the link.
-    pub(crate) async fn serve_own(self, activity: Activity, drained: impl Future<Output = ()>) {
-        let Some((switch, upgraded)) = self.upgraded().await else { return };
-        // The link has clocks of its own, and writes from the cache: it needs the socket itself.
-        let Ok(parts) = upgraded.downcast::<TokioIo<Guarded>>() else { return };
-        let stream: TcpStream = parts.io.into_inner().into_stream();
-        switch.serve(stream, &parts.read_buf, activity, drained).await;
-    }
-
     /// Waits for the socket, which there may be none of: the peer has left, or the server hands none
     /// over.
     ///
     /// # Cancel safety
     ///
     /// Dropping it closes the connection.
-    async fn upgraded(mut self) -> Option<(Self, Upgraded)> {
+    pub(crate) async fn upgraded(mut self) -> Option<(Self, Upgraded)> {
         match (&mut self.upgrade).await {
             Ok(upgraded) => Some((self, upgraded)),
             Err(error) => {
@@ -110,12 +94,13 @@ impl<H: Handler> Switch<H> {
         }
     }
 
-    /// Serves the link over `io`.
+    /// Serves the link over `io`, until it ends or `drained` does and what is under way is answered.
+    /// `early` was read from it already.
     ///
     /// # Cancel safety
     ///
     /// Dropping it cuts the link.
-    async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
+    pub(crate) async fn serve<IO: AsyncRead + AsyncWrite + Unpin>(
         self,
         io: IO,
         early: &[u8],
