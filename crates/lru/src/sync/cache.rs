@@ -240,6 +240,28 @@ impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
         self.shards[self.shard_of(hash)].lock().get(index_hash(hash), key)
     }
 
+    /// As [`get_hashed`](Self::get_hashed), for a caller that asks again if there is no entry: only
+    /// the second time counts as a [miss](Self::misses).
+    ///
+    /// ```
+    /// use carrotcache_lru::{Count, sync::Cache};
+    ///
+    /// let scores = Cache::new(10, Count);
+    /// scores.insert("Tom", 630)?;
+    /// let (tom, jack) = (scores.hash("Tom"), scores.hash("Jack"));
+    /// assert_eq!(scores.hit_hashed(tom, "Tom"), Some(630));
+    /// assert_eq!(scores.hit_hashed(jack, "Jack"), None);
+    /// assert_eq!((scores.hits(), scores.misses()), (1, 0));
+    /// # Ok::<(), carrotcache_lru::Oversized<&str, i32>>(())
+    /// ```
+    #[inline]
+    pub fn hit_hashed<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.shards[self.shard_of(hash)].lock().hit(index_hash(hash), key)
+    }
+
     /// Returns clones of the values for `keys`, in their order, and locks each shard once. The
     /// entries are marked as used.
     ///

@@ -45,10 +45,19 @@ impl<K, V> State<K, V> {
         K: Borrow<Q>,
         V: Clone,
     {
-        let Some(slot) = self.store.find_key(hash, key) else {
-            self.misses += 1;
-            return None;
-        };
+        let found = self.hit(hash, key);
+        self.misses += u64::from(found.is_none());
+        found
+    }
+
+    /// As [`get`](Self::get), but that there is no entry is not counted.
+    #[inline]
+    pub(super) fn hit<Q: ?Sized + Eq>(&mut self, hash: u32, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        V: Clone,
+    {
+        let slot = self.store.find_key(hash, key)?;
         self.hits += 1;
         self.store.mark(slot);
         Some(self.store.entry(slot).1.clone())

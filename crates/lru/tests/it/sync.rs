@@ -86,6 +86,19 @@ fn clones_of_a_hasher_share_hashes() {
     assert!(!hot.contains_key(&1));
 }
 
+/// Whoever looks twice counts once, wherever the entry is found.
+#[test]
+fn only_a_hit_counts_where_the_caller_asks_again() {
+    let cache = Cache::builder(Budget::new(10), weigh).shards(4).build();
+    cache.insert(1, 5).unwrap();
+    for key in [1, 2] {
+        let hash = cache.hash(&key);
+        let found = cache.hit_hashed(hash, &key).or_else(|| cache.get_hashed(hash, &key));
+        assert_eq!(found.is_some(), key == 1);
+    }
+    assert_eq!((cache.hits(), cache.misses()), (1, 1));
+}
+
 #[test]
 fn entry_of_a_shard_that_was_not_used_goes_first() {
     let cache = Cache::builder(Budget::new(2), Count).shards(1).build();
@@ -283,7 +296,8 @@ fn used_entries_of_a_shard_get_a_second_chance() {
         match (random >> 55) % 8 {
             0 => assert_eq!(cache.remove(&key), model.remove(key)),
             1 => assert_eq!(cache.pop_lru(), model.pop()),
-            2 | 3 => assert_eq!(cache.get(&key), model.get(key)),
+            2 => assert_eq!(cache.get(&key), model.get(key)),
+            3 => assert_eq!(cache.hit_hashed(cache.hash(&key), &key), model.get(key)),
             4 => assert_eq!(cache.get_many([&key]), [model.get(key)]),
             _ => assert_eq!(cache.insert(key, weight), Ok(model.insert(key, weight, MAX_WEIGHT))),
         }
