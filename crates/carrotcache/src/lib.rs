@@ -81,6 +81,7 @@ mod error;
 mod group;
 mod home;
 mod loader;
+mod names;
 mod node;
 mod outages;
 mod peers;

@@ -68,10 +68,10 @@ impl Node {
         GroupBuilder::new(self.registry.clone(), Arc::clone(&self.peers), name.into())
     }
 
-    /// Returns the group of that name, if the node has it. Costs one look-up in a map.
+    /// Returns the group of that name, if the node has it. Costs one look-up in a map, and no lock.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Group> {
-        self.registry.find(name)
+        self.registry.find(name).cloned()
     }
 
     /// Returns the groups of this node, in order of their names.
@@ -91,7 +91,7 @@ impl Node {
     /// answered here.
     #[must_use = "a reply does nothing unless it is awaited"]
     pub fn answer(&self, request: Request) -> Reply {
-        match self.find(&request.group) {
+        match self.registry.find(&request.group) {
             Some(group) => group.answer(request),
             None => Reply::ready(Err(PeerErrorKind::NoSuchGroup.into())),
         }

@@ -40,6 +40,38 @@ fn a_group_name_is_checked() {
 }
 
 #[test]
+fn of_groups_of_one_name_that_are_built_at_once_exactly_one_is_the_nodes() {
+    const THREADS: usize = 8;
+    let node = Node::new();
+    let start = std::sync::Barrier::new(THREADS);
+    let build = || {
+        start.wait();
+        node.group("scores").loader(Source::default()).build()
+    };
+    let built: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(build)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let refused = built.iter().filter_map(|group| group.as_ref().err());
+    let taken = BuildGroupError::NameTaken { name: "scores".into() };
+    assert!(refused.clone().all(|error| *error == taken));
+    assert_eq!((refused.count(), node.groups().len()), (THREADS - 1, 1));
+}
+
+#[test]
+fn the_groups_of_a_node_come_in_order_of_their_names() {
+    let node = Node::new();
+    for name in ["melon", "apple", "pear", "apples", "fig"] {
+        node.group(name).loader(Source::default()).build().unwrap();
+    }
+    let groups = node.groups();
+    let names: Vec<_> = groups.iter().map(carrotcache::Group::name).collect();
+    assert_eq!(names, ["apple", "apples", "fig", "melon", "pear"]);
+    assert_eq!(node.find("apples").unwrap().name(), "apples");
+    assert!(node.find("grape").is_none());
+}
+
+#[test]
 fn a_group_without_a_loader_is_refused() {
     let error = Node::new().group("scores").build().unwrap_err();
     assert_eq!(error, BuildGroupError::NoLoader { name: "scores".into() });
