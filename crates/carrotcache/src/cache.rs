@@ -45,6 +45,8 @@ pub(crate) struct GroupCache {
     hot: Entries,
     main_evictions: AtomicU64,
     hot_evictions: AtomicU64,
+    /// Looks that [`get_held`](GroupCache::get_held) found in hot, so that main had missed them.
+    held_in_hot: AtomicU64,
     oversized: AtomicU64,
 }
 
@@ -62,6 +64,7 @@ impl GroupCache {
             hot,
             main_evictions: AtomicU64::new(0),
             hot_evictions: AtomicU64::new(0),
+            held_in_hot: AtomicU64::new(0),
             oversized: AtomicU64::new(0),
         }
     }
@@ -70,6 +73,17 @@ impl GroupCache {
     pub(crate) fn get(&self, key: &str) -> Option<Entry> {
         let hash = self.main.hash(key);
         self.main.get_hashed(hash, key).or_else(|| self.hot.get_hashed(hash, key))
+    }
+
+    /// Looks a key up on behalf of a caller who comes to [`get`](Self::get) if there is nothing. So
+    /// a look that finds an entry counts as a get does, and one that finds none not at all.
+    pub(crate) fn get_held(&self, key: &str) -> Option<Entry> {
+        let hash = self.main.hash(key);
+        self.main.hit_hashed(hash, key).or_else(|| {
+            let held = self.hot.hit_hashed(hash, key)?;
+            self.held_in_hot.fetch_add(1, Ordering::Relaxed);
+            Some(held)
+        })
     }
 
     /// Looks a key up again from within a flight; the caller's own look has been counted already.
@@ -146,22 +160,23 @@ impl GroupCache {
 
     /// Counts of main, which every get asks.
     pub(crate) fn main_stats(&self) -> CacheStats {
-        CacheStats::of(&self.main, &self.main_evictions)
+        let misses = self.main.misses() + self.held_in_hot.load(Ordering::Relaxed);
+        CacheStats::of(&self.main, misses, &self.main_evictions)
     }
 
     /// Counts of hot, which the gets ask that main had no answer for.
     pub(crate) fn hot_stats(&self) -> CacheStats {
-        CacheStats::of(&self.hot, &self.hot_evictions)
+        CacheStats::of(&self.hot, self.hot.misses(), &self.hot_evictions)
     }
 }
 
 impl CacheStats {
-    fn of(cache: &Entries, evictions: &AtomicU64) -> Self {
+    fn of(cache: &Entries, misses: u64, evictions: &AtomicU64) -> Self {
         let hits = cache.hits();
         Self {
             bytes: cache.weight(),
             items: cache.len() as u64,
-            gets: hits + cache.misses(),
+            gets: hits + misses,
             hits,
             evictions: evictions.load(Ordering::Relaxed),
         }

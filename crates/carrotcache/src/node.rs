@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use carrotcache_peer::{Handler, PeerErrorKind, Picker, Reply, Request};
+use carrotcache_peer::{Answer, Handler, PeerErrorKind, Picker, Reply, Request};
 use tokio::runtime::Handle;
 
 use crate::builder::GroupBuilder;
@@ -101,6 +101,15 @@ impl Node {
 impl Handler for Node {
     fn answer(&self, request: Request) -> Reply {
         Node::answer(self, request)
+    }
+
+    /// Returns the value that main or hot has, as [`answer`](Self::answer) would, and counts it as
+    /// that does. `None`, which counts as nothing, if there is none, or no such group or key can be:
+    /// `answer` then says why.
+    ///
+    /// It allocates nothing, and takes no lock but that of the key's part of the cache.
+    fn at_hand(&self, group: &str, key: &str) -> Option<Answer> {
+        self.registry.find(group)?.at_hand(key)
     }
 }
 

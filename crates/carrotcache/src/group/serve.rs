@@ -6,6 +6,15 @@ use super::Group;
 use crate::cache::Place;
 
 impl Group {
+    /// Answers a peer if the value is cached; counts nothing if it is not, since then the transport
+    /// comes to [`answer`](Self::answer).
+    pub(crate) fn at_hand(&self, key: &str) -> Option<Answer> {
+        self.check(key).ok()?;
+        let entry = self.shared.cache.get_held(key)?;
+        self.shared.counters.server_requests.add_one();
+        Some(Answer::new(entry))
+    }
+
     /// Answers a peer. It looks like [`get`](Self::get), but for one thing: it never forwards.
     pub(crate) fn answer(&self, request: Request) -> Reply {
         let Request { key, .. } = request;

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use carrotcache::Mirroring;
+use carrotcache::{Answer, Handler, Mirroring};
 use futures_util::FutureExt;
 
 use crate::support::{Mesh, Source, group_of};
@@ -65,6 +65,20 @@ async fn a_hit_in_hot_allocates_nothing() {
     let (value, count) = allocations_of(|| mesh.groups[0].get("Tom").now_or_never());
     assert_eq!(value.unwrap().unwrap(), "Tom!");
     assert_eq!(count, 0);
+}
+
+#[tokio::test]
+async fn what_is_at_hand_for_a_peer_allocates_nothing() {
+    let sources = vec![Source::default(), Source::default()];
+    let owner = |_: usize, key: &str| usize::from(key == "hot");
+    let mesh = Mesh::new(sources, owner, |builder| builder.mirroring(Mirroring::Always));
+    for key in ["main", "hot"] {
+        mesh.groups[0].get(key).await.unwrap();
+    }
+    for (key, value) in [("main", Some("main!")), ("hot", Some("hot!")), ("absent", None)] {
+        let (answer, count) = allocations_of(|| mesh.nodes[0].at_hand("numbers", key));
+        assert_eq!((answer, count), (value.map(Answer::new), 0));
+    }
 }
 
 #[tokio::test]

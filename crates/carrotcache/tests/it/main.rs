@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic anywhere")]
 
 mod allocations;
+mod at_hand;
 mod bad_input;
 mod cancel;
 mod get;
