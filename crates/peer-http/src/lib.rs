@@ -146,6 +146,9 @@ mod link;
 mod pool;
 mod wire;
 
+#[doc = include_str!("protocol.md")]
+pub mod protocol {}
+
 pub use error::{BuildError, ServeError, SetPeersError};
 pub use http::service::{PeerResponse, PeerService};
 #[cfg(fuzzing)]

@@ -6,6 +6,7 @@ mod batch;
 mod hostile;
 mod owner;
 mod owner_bounds;
+mod page;
 mod random;
 mod sockets;
 mod together;
@@ -168,6 +169,18 @@ impl Wire {
         let mut payload = vec![0; header.len as usize];
         soon(self.0.read_exact(&mut payload)).await.expect("a whole frame");
         Some((header, payload))
+    }
+
+    /// Returns the next bytes, so many of them.
+    async fn read_bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        soon(self.0.read_exact(&mut bytes)).await.expect("as many bytes");
+        bytes
+    }
+
+    /// Reads the next bytes, which are these.
+    async fn expect_bytes(&mut self, bytes: Vec<u8>) {
+        assert_eq!(self.read_bytes(bytes.len()).await, bytes);
     }
 
     /// Returns the id of the next frame, which is a get of `key`.
