@@ -7,6 +7,7 @@
 
 mod bench;
 mod checks;
+mod client;
 mod data;
 mod kind;
 mod mixed;
@@ -59,6 +60,7 @@ async fn check(programs: &Programs) -> Result<()> {
     let mut report = Report::default();
     check_ring(&[Kind::Rust, Kind::Rust, Kind::Go], programs, &mut report).await?;
     check_ring(&[Kind::Rust, Kind::Go, Kind::Go], programs, &mut report).await?;
+    client::check(programs, &mut report).await?;
     report.finish()
 }
 

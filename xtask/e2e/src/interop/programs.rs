@@ -1,4 +1,4 @@
-//! The two programs that a mixed ring is made of, and how they are built.
+//! The programs that a mixed ring is made of, those beside it, and how they are built.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ const GROUPCACHE: &str = "src/github.com/golang/groupcache";
 pub(super) struct Programs {
     /// Go's groupcache behind the flags of `node`.
     pub(super) go: PathBuf,
+    /// The client of the link.
+    pub(super) link: PathBuf,
     /// The example `node`.
     pub(super) rust: PathBuf,
     /// The example `import`.
@@ -30,7 +32,7 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Builds them all, ours optimised if that is asked for, and runs the Go node's own tests.
+    /// Builds them all, ours optimised if that is asked for, and runs the tests of those in Go.
     ///
     /// # Errors
     ///
@@ -43,10 +45,10 @@ impl Programs {
             );
         };
         let [rust, import, load] = build_examples(["node", "import", "peer_load"], release)?;
-        let go = rust.with_file_name("interop-go");
-        println!("building and testing the Go node ({version})");
-        build_go(&go)?;
-        Ok(Self { go, rust, import, load })
+        let [go, link] = ["interop-go", "interop-link"].map(|name| rust.with_file_name(name));
+        println!("building and testing the Go node and client ({version})");
+        build_go(&[(".", &go), ("./link", &link)])?;
+        Ok(Self { go, link, rust, import, load })
     }
 
     /// Describes a node of one kind at place `at` of a ring, which reads what is in `files`.
@@ -69,22 +71,28 @@ impl Programs {
     }
 }
 
-fn build_go(program: &Path) -> Result<()> {
+/// Builds packages of the folder into programs, and tests all.
+fn build_go(programs: &[(&str, &Path)]) -> Result<()> {
     // Through the module proxy if it can be reached, and otherwise with Debian's sources.
     let by_module = [("GO111MODULE", "on"), ("GOFLAGS", "-mod=readonly -buildvcs=false")];
     let by_path = [("GO111MODULE", "off"), ("GOPATH", DEBIAN_GOPATH)];
-    let build: [&OsStr; 4] = ["build".as_ref(), "-o".as_ref(), program.as_ref(), ".".as_ref()];
-    let test: [&OsStr; 2] = ["test".as_ref(), ".".as_ref()];
-    let Err(unreachable) = go(&build, &by_module) else {
-        return go(&test, &by_module);
-    };
+    let Err(unreachable) = build_and_test(programs, &by_module) else { return Ok(()) };
     ensure!(
         Path::new(DEBIAN_GOPATH).join(GROUPCACHE).is_dir(),
         "Go cannot fetch groupcache, and it is not in {DEBIAN_GOPATH} (Debian package \
          golang-github-golang-groupcache-dev): {unreachable:#}"
     );
-    go(&build, &by_path)?;
-    go(&test, &by_path)
+    build_and_test(programs, &by_path)
+}
+
+fn build_and_test(programs: &[(&str, &Path)], env: &[(&str, &str)]) -> Result<()> {
+    for (package, program) in programs {
+        go(&["build".as_ref(), "-o".as_ref(), program.as_ref(), package.as_ref()], env)?;
+    }
+    for check in ["vet", "test"] {
+        go(&[check.as_ref(), "./...".as_ref()], env)?;
+    }
+    Ok(())
 }
 
 fn go_version() -> Option<String> {
@@ -92,7 +100,7 @@ fn go_version() -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Runs `go` in the folder of the Go node.
+/// Runs `go` in the folder of the Go programs.
 fn go(args: &[&OsStr], env: &[(&str, &str)]) -> Result<()> {
     let mut go = Command::new("go");
     go.args(args).envs(env.iter().copied()).stdin(Stdio::null());
