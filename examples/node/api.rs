@@ -8,14 +8,15 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use carrotcache::{ByteView, CacheStats, GetError, Node, Stats};
+use carrotcache::peer_http::{LinkState, PeerStats};
+use carrotcache::{ByteView, CacheStats, GetError, HttpPool, Node, Stats};
 use serde_json::{Value, json};
 
 use crate::db::Database;
 use crate::parameters;
 
 /// Returns the routes of the interface.
-pub(crate) fn routes(node: Node, database: Database) -> Router {
+pub(crate) fn routes(node: Node, pool: HttpPool, database: Database) -> Router {
     Router::new()
         .route("/api", get(value))
         .route("/stats", get(stats))
@@ -23,13 +24,14 @@ pub(crate) fn routes(node: Node, database: Database) -> Router {
         .fallback(async || {
             Refusal::new(StatusCode::NOT_FOUND, "there is /api, /stats and /healthz")
         })
-        .with_state(Ask { node, database })
+        .with_state(Ask { node, pool, database })
 }
 
 /// What the answers come from.
 #[derive(Clone)]
 struct Ask {
     node: Node,
+    pool: HttpPool,
     database: Database,
 }
 
@@ -45,7 +47,15 @@ async fn stats(State(ask): State<Ask>) -> Json<Value> {
     let groups = ask.node.groups();
     let by_name = groups.iter().map(|group| (group.name().to_owned(), stats_json(&group.stats())));
     let groups = by_name.collect::<serde_json::Map<_, _>>();
-    Json(json!({ "groups": groups, "db_queries": ask.database.queries() }))
+    let pool = ask.pool.stats();
+    let by_url = pool.peers.iter().map(|peer| (peer.peer.to_string(), peer_json(peer)));
+    let peers = by_url.collect::<serde_json::Map<_, _>>();
+    Json(json!({
+        "groups": groups,
+        "db_queries": ask.database.queries(),
+        "links_served": pool.links_served,
+        "peers": peers,
+    }))
 }
 
 impl Ask {
@@ -131,5 +141,23 @@ fn cache_json(cache: &CacheStats) -> Value {
         "gets": cache.gets,
         "hits": cache.hits,
         "evictions": cache.evictions,
+    })
+}
+
+fn peer_json(peer: &PeerStats) -> Value {
+    let link = match peer.link {
+        LinkState::Off => "off",
+        LinkState::Down => "down",
+        LinkState::Asking => "asking",
+        LinkState::Up => "up",
+        LinkState::Plain { .. } => "plain",
+        _ => "unknown",
+    };
+    json!({
+        "link": link,
+        "links_opened": peer.links_opened,
+        "gets_in_flight": peer.gets_in_flight,
+        "bytes_sent": peer.bytes_sent,
+        "bytes_received": peer.bytes_received,
     })
 }

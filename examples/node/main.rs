@@ -93,8 +93,8 @@ impl Server {
         self.announce()?;
         let stop = self.shutdown;
         let peers = self.pool.serve(self.peer_listener, self.node.clone(), stop.requested());
-        let api = axum::serve(self.api_listener, api::routes(self.node, self.database))
-            .with_graceful_shutdown(stop.requested());
+        let routes = api::routes(self.node, self.pool, self.database);
+        let api = axum::serve(self.api_listener, routes).with_graceful_shutdown(stop.requested());
         let both = async { tokio::try_join!(async { Ok(peers.await?) }, async { Ok(api.await?) }) };
         stop.limit(both).await
     }
