@@ -81,7 +81,7 @@ pub(super) async fn large_values_cross(mixed: &Mixed) -> Result<String> {
     Ok(found.join(", "))
 }
 
-/// A node dies; the nodes of the other kind answer on without an error.
+/// A node dies; the others answer on without an error.
 pub(super) async fn others_go_on(mixed: &mut Mixed, dead: usize) -> Result<String> {
     let survivors = survivors(mixed, dead);
     mixed.nodes[dead].kill().await?;
@@ -123,9 +123,9 @@ pub(super) async fn keys_that_are_no_text_stay_in_go(mixed: &Mixed) -> Result<St
     Ok("Go has its value, Rust says 400".to_owned())
 }
 
-/// Returns the running nodes of the kind that the dead one is not.
+/// Returns the nodes that run while one is dead.
 fn survivors(mixed: &Mixed, dead: usize) -> Vec<usize> {
-    (0..mixed.nodes.len()).filter(|&at| mixed.kinds[at] != mixed.kinds[dead]).collect()
+    (0..mixed.nodes.len()).filter(|&at| at != dead).collect()
 }
 
 async fn errors_of(mixed: &Mixed, nodes: &[usize]) -> Result<u64> {

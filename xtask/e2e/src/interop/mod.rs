@@ -10,6 +10,7 @@ mod checks;
 mod client;
 mod data;
 mod kind;
+mod links;
 mod mixed;
 mod programs;
 
@@ -38,7 +39,7 @@ pub struct Args {
     rounds: u32,
 }
 
-/// Builds both kinds of node, checks two mixed rings, and prints what was checked; or measures.
+/// Builds both kinds of node, checks mixed rings and a client of the link, and prints what was checked; or measures.
 ///
 /// # Errors
 ///
@@ -60,11 +61,12 @@ async fn check(programs: &Programs) -> Result<()> {
     let mut report = Report::default();
     check_ring(&[Kind::Rust, Kind::Rust, Kind::Go], programs, &mut report).await?;
     check_ring(&[Kind::Rust, Kind::Go, Kind::Go], programs, &mut report).await?;
+    check_ring(&[Kind::Rust, Kind::Rust, Kind::Go, Kind::Go], programs, &mut report).await?;
     client::check(programs, &mut report).await?;
     report.finish()
 }
 
-/// Checks a ring, in which the kind that there is one of will be the one to die.
+/// Checks a ring, of which the node that is the only one of its kind dies, or else the first.
 async fn check_ring(kinds: &[Kind], programs: &Programs, report: &mut Report) -> Result<()> {
     let of = |kind| kinds.iter().filter(|&&it| it == kind).count();
     report.part(&format!("A ring of {} Rust + {} Go", of(Kind::Rust), of(Kind::Go)));
@@ -72,12 +74,15 @@ async fn check_ring(kinds: &[Kind], programs: &Programs, report: &mut Report) ->
     check_all_up(&mixed, report).await;
 
     let lone = kinds.iter().position(|&kind| of(kind) == 1).unwrap_or(0);
-    let (dead, others) = (kinds[lone], kinds.iter().find(|&&kind| kind != kinds[lone]));
-    let others = others.unwrap_or(&dead);
+    let dead = kinds[lone];
     let killed = checks::others_go_on(&mut mixed, lone).await;
-    report.check(&format!("{dead:?} is killed, {others:?} goes on"), killed);
+    report.check(&format!("{dead:?} is killed, the others go on"), killed);
     let back = checks::keys_return(&mut mixed, lone).await;
-    report.check(&format!("{dead:?} is back, {others:?} returns its keys"), back);
+    report.check(&format!("{dead:?} is back, the others return its keys"), back);
+    if dead == Kind::Rust && of(dead) > 1 {
+        let linked = links::ours_link_again(&mixed, lone).await;
+        report.check("and ask it over links again", linked);
+    }
     let stopped = node::stop_all(mixed.nodes).await.map(|()| format!("{} nodes", kinds.len()));
     report.check("each node ends with 0 on SIGTERM", stopped);
     Ok(())
@@ -90,6 +95,8 @@ async fn check_all_up(mixed: &Mixed, report: &mut Report) {
     check("each key is loaded once, by its owner", checks::everyone_agrees_on_owners(mixed).await);
     check("Go asks Rust for every kind of key", checks::go_asks_rust_for_every_kind(mixed));
     check("no peer errors on either side", checks::nobody_erred(mixed).await);
+    let linked = links::ours_link_and_go_is_plain(mixed).await;
+    check("ours ask each other over links, and Go over HTTP", linked);
     check("8 MiB cross in both directions", checks::large_values_cross(mixed).await);
     check(
         "a key that is no UTF-8 stays in Go",
