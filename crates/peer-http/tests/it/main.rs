@@ -6,6 +6,7 @@ mod connections;
 mod exchange;
 mod fake;
 mod golden;
+mod linked;
 mod links;
 mod misbehaviour;
 mod paths;
