@@ -7,6 +7,7 @@ use carrotcache_consistenthash::{Ring, RingBuilder};
 
 use crate::error::{BuildError, MAX_PATH_BYTES};
 use crate::link::config::LinkConfig;
+use crate::link::frame::hello::MIN_REQUEST_BYTES;
 use crate::wire::path;
 
 /// The settings, as client and server read them. The methods of the pool's builder say what
@@ -66,6 +67,7 @@ impl Config {
 
     /// Gives links the times that they share with HTTP, and a number to know this process by.
     pub(crate) fn settle_link(&mut self) {
+        self.link.max_request_bytes = self.link.max_request_bytes.max(MIN_REQUEST_BYTES);
         self.link.hello_within = self.head_timeout;
         self.link.write_within = self.write_timeout;
         // Longer than the server waits, which cuts what is busy then, and tells how much that was.

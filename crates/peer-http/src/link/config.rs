@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES, VERSION};
+use crate::link::frame::hello::{Hello, VERSION};
 use crate::link::frame::reply::MAX_PREFIX_BYTES;
 
 /// The settings of a link, as both of its sides read them.
@@ -40,7 +40,8 @@ pub(crate) struct LinkConfig {
     /// The longest value that goes over a link. Larger ones are fetched over HTTP, so that none keeps
     /// the small ones waiting.
     pub(crate) max_value_bytes: u32,
-    /// The longest payload of a request that is taken.
+    /// The longest payload of a request that is taken; at least
+    /// [`MIN_REQUEST_BYTES`](crate::link::frame::hello::MIN_REQUEST_BYTES).
     pub(crate) max_request_bytes: u32,
     /// A random number that this process drew when it started.
     pub(crate) incarnation: u64,
@@ -56,7 +57,7 @@ impl LinkConfig {
             oldest: VERSION,
             incarnation: self.incarnation,
             ring: self.ring.load(Ordering::Relaxed),
-            max_request_bytes: self.max_request_bytes.max(MIN_REQUEST_BYTES),
+            max_request_bytes: self.max_request_bytes,
             max_value_bytes: self.max_value_bytes,
         }
     }

@@ -9,7 +9,7 @@
 //! key of a GET_MANY is a get of its own, with an id of its own, and is answered as one.
 
 use super::hello::{Fields, Hello};
-use super::{FrameError, HEADER_BYTES, Header, Id, kind, len_u32};
+use super::{ESSENTIAL_FLAGS, FrameError, HEADER_BYTES, Header, Id, kind, len_u32};
 
 /// The most keys of one GET_MANY.
 pub(crate) const MAX_KEYS: usize = 1_000;
@@ -28,6 +28,8 @@ pub(crate) enum FromAsker<'a> {
         get: Get<'a>,
     },
     GetMany(GetMany<'a>),
+    /// A get of a later version, which this one must not guess at.
+    Unreadable(Id),
     Cancel(Id),
     Ping(Id),
     GoAway,
@@ -51,8 +53,15 @@ impl<'a> FromAsker<'a> {
     ///
     /// When the payload is not what its kind has.
     pub(crate) fn decode(header: Header, payload: &'a [u8]) -> Result<Self, FrameError> {
+        let is_readable = header.flags & ESSENTIAL_FLAGS == 0;
         Ok(match header.kind {
             kind::HELLO => Self::Hello(Hello::decode(payload)?),
+            kind::GET if !is_readable => Self::Unreadable(header.id),
+            // Not even the ids of its gets can be told.
+            kind::GET_MANY if !is_readable => {
+                let fault = "its flags are of a later version";
+                return Err(FrameError::Malformed { kind: kind::GET_MANY, fault });
+            }
             kind::GET => Self::Get { id: header.id, get: decode_get(header, payload)? },
             kind::GET_MANY => Self::GetMany(GetMany::decode(header, payload)?),
             kind::CANCEL => Self::Cancel(header.id),
@@ -293,6 +302,20 @@ mod tests {
         assert_eq!(get(1, b"\0\0\0\0g\xff"), malformed("a name is not UTF-8"));
         assert_eq!(get(1, b"\0\0\0\0\xc3\xb6"), malformed("the group is cut short"));
         assert!(get(0, b"\0\0\0\0").is_ok(), "empty names are for the owner to refuse");
+    }
+
+    #[test]
+    fn flags_that_matter_make_gets_unreadable_and_others_do_not() {
+        let decode = |kind, flags| {
+            let header = Header { flags, aux: 1, ..Header::bare(kind, Id::FIRST) };
+            FromAsker::decode(header, b"\0\0\0\0g")
+        };
+        for flags in [0x10, 0x80, 0xff] {
+            assert_eq!(decode(kind::GET, flags), Ok(FromAsker::Unreadable(Id::FIRST)));
+            assert!(matches!(decode(kind::GET_MANY, flags), Err(FrameError::Malformed { .. })));
+        }
+        assert!(matches!(decode(kind::GET, 0x0f), Ok(FromAsker::Get { .. })));
+        assert!(matches!(decode(kind::GET_MANY, 0x0f), Ok(FromAsker::GetMany(_))));
     }
 
     #[test]

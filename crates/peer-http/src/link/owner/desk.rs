@@ -121,6 +121,10 @@ impl<H: Handler> Desk<H> {
                     self.get(id, get, now);
                 }
             }
+            FromAsker::Unreadable(id) => {
+                let text = "the get is of a later version of the protocol";
+                self.out.refusal(id, Refusal::Outcome(Outcome::Invalid), text);
+            }
             FromAsker::Cancel(id) => {
                 self.loads.cancel(id);
                 self.out.cancel(id);
