@@ -91,6 +91,11 @@ impl GroupBuilder {
     /// Then the loader's future is dropped, everyone who waits gets
     /// [`GetError::TimedOut`](crate::GetError::TimedOut), and the next get of the key tries again. So
     /// no flight lives for ever, whatever the loader waits for.
+    ///
+    /// Other nodes wait as long for a load here, and the
+    /// [peer timeout](crate::NodeBuilder::peer_timeout) on top, if their transport tells them that it
+    /// is under way. So set it alike on all nodes: one that allows less than the owner does gives up
+    /// on the owner's load, and loads the key once more.
     pub fn load_timeout(mut self, timeout: Duration) -> Self {
         self.options.load_timeout = timeout;
         self

@@ -139,11 +139,16 @@ impl NodeBuilder {
         self
     }
 
-    /// Sets how long an owner may take to answer before the value is loaded here; 5 seconds unless
-    /// set.
+    /// Sets how long an owner may show no sign that it is at it before the value is loaded here; 5
+    /// seconds unless set.
     ///
-    /// It is the deadline of each request, which travels with it, through the transport and to the
-    /// owner.
+    /// An owner that says that it is loading is waited for as long as a load may take, which the
+    /// group's [`load_timeout`](GroupBuilder::load_timeout) says, and this long on top for its answer
+    /// to arrive. So a key that takes longer to load than this is still loaded by its owner alone. A
+    /// transport that carries no such sign, as plain HTTP and `peer_fn`, takes an owner for dead that
+    /// has not answered by then.
+    ///
+    /// Both limits go to the transport with each [`Request`], and what is left of them to the owner.
     #[must_use]
     pub fn peer_timeout(mut self, timeout: Duration) -> Self {
         self.peers.timeout = timeout;

@@ -8,7 +8,8 @@ use carrotcache_peer::{Owner, Peer, Picker};
 use crate::outages::Outages;
 use crate::runtime::Runtime;
 
-/// How long an owner may take to answer before the value is loaded here, unless configured.
+/// How long an owner may show no sign that it is at it before the value is loaded here, unless
+/// configured.
 const PEER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The peers of a node, as its groups ask them.

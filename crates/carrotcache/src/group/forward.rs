@@ -14,7 +14,7 @@ use crate::cache::Place;
 use crate::error::GetError;
 use crate::home::Home;
 
-/// Longer than anyone waits, and short enough to be added to the present.
+/// Longer than anyone waits for anything, and short enough to be added to the present.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Group {
@@ -72,14 +72,26 @@ impl Forward {
     fn ask(self, owner: &dyn Peer) {
         let home = Arc::clone(&self.home);
         let _entered = home.handle().enter();
-        // The deadline is one of the clock that the transport will look at, which is the home's.
-        let deadline = Instant::now() + self.group.shared.peers.timeout.min(LONGEST);
-        let (group, key) = (self.group.shared_name(), Arc::clone(&self.key));
-        let request = Request::new(group, key, deadline.into_std());
+        let request = self.request();
         let completion = Completion::new(move |answer| self.end(answer));
         // A transport that panics drops the completion, which tells an error. The panic itself is of
         // no use to whoever wants the value.
         quietly(|| owner.ask(request, completion));
+    }
+
+    /// Returns what the owner is asked, with the two limits that the transport keeps to.
+    ///
+    /// An owner that says that it is loading may take as long as a load may. It gets the peer timeout
+    /// on top, so that its verdict, that the load took too long, is here before the flight gives up
+    /// and loads a second time.
+    fn request(&self) -> Request {
+        let shared = &self.group.shared;
+        let max_silence = shared.peers.timeout.min(LONGEST);
+        let longest_wait = shared.load_timeout.saturating_add(max_silence).min(LONGEST);
+        // The deadline is one of the clock that the transport will look at, which is the home's.
+        let deadline = Instant::now() + longest_wait;
+        let (group, key) = (self.group.shared_name(), Arc::clone(&self.key));
+        Request::new(group, key, deadline.into_std()).with_max_silence(max_silence)
     }
 
     /// Ends the flight with the owner's answer, or starts a load if the owner could not be asked.

@@ -53,10 +53,10 @@ pub use mirror::Mirroring;
 ///
 /// A loader may get other keys, of its own group too. If it gets the very key that it is loading,
 /// that call ends in [`GetError::Reentrant`] instead of waiting for itself. A circle over several
-/// keys or through tasks of the loader's own (the loader of `a` waits for `b`, that of `b` for `a`)
-/// is not always seen: it ends when the first of its loads has taken the group's
+/// keys, nodes or tasks of the loader's own (the loader of `a` waits for `b`, that of `b` for `a`)
+/// is not always seen: it ends, at the latest, when the first of its loads has taken the group's
 /// [load timeout](crate::GroupBuilder::load_timeout), 30 seconds unless set. Let loaders call in one
-/// direction only.
+/// direction only: then none waits for itself, however many run on however many nodes.
 #[derive(Clone)]
 pub struct Group {
     shared: Arc<Shared>,

@@ -3,14 +3,18 @@
 //! and `http`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use carrotcache::byteview::ByteView;
 use carrotcache::{Group, Mirroring, Node};
+use futures_util::future::join_all;
+use tokio::time::Instant;
 
-use crate::support::{Mesh, Source, group_of};
+use crate::support::{Mesh, Source, Wire, group_of};
 use crate::transport::assert_sums;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Gets made-up keys of a small range from all nodes at once.
 async fn storm(groups: &[Group], gets: usize, distinct: usize) {
@@ -63,6 +67,57 @@ async fn invariant_2_holds_for_a_key_that_is_never_kept() {
     let group = Node::new().group("g").max_bytes(0).loader(source.clone()).build().unwrap();
     storm(&[group], 500, 3).await;
     assert_eq!(source.most_running(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_2_holds_for_loads_that_take_longer_than_a_peer_may_be_silent() {
+    for time in [6 * SECOND, 29 * SECOND] {
+        let sources = (0..4).map(|_| Source::taking(time)).collect();
+        let mesh = Mesh::over(Wire::TellsOfLoads, sources, |_, _| 3, |builder| builder);
+        let started = Instant::now();
+        for value in join_all(mesh.groups.iter().map(|group| group.get("Tom"))).await {
+            assert_eq!(value.unwrap(), "Tom!");
+        }
+        assert_eq!(started.elapsed(), time);
+        assert_eq!(mesh.calls_for("Tom"), 1, "loaded once over all nodes, in {time:?}");
+        for stats in mesh.groups.iter().map(Group::stats) {
+            assert_eq!(stats.peer_errors, 0);
+            assert_sums(&stats);
+        }
+    }
+}
+
+/// A page is loaded by one node from a part, which is loaded by the other, and so across both ways.
+#[tokio::test(start_paused = true)]
+async fn invariant_3_loaders_that_call_back_in_one_direction_do_not_wait_in_a_circle() {
+    const KEYS: usize = 2 * 1_000;
+    let number = |key: &str| key.split_once('-').unwrap().1.parse::<usize>().unwrap();
+    let owner = move |_: usize, key: &str| (number(key) + usize::from(key.starts_with("part"))) % 2;
+    let sources = (0..2).map(|_| Source::taking(6 * SECOND)).collect();
+    let mesh = Mesh::over(Wire::TellsOfLoads, sources, owner, |builder| builder);
+    let loads = Arc::new(AtomicUsize::new(0));
+    let pages: Vec<_> = (mesh.nodes.iter().zip(&mesh.groups))
+        .map(|(node, parts)| {
+            let (parts, loads) = (parts.clone(), Arc::clone(&loads));
+            let loader = move |key: String| {
+                loads.fetch_add(1, Ordering::SeqCst);
+                let parts = parts.clone();
+                async move { parts.get(&key.replace("page", "part")).await.map(Some) }
+            };
+            node.group("pages").loader(loader).build().unwrap()
+        })
+        .collect();
+
+    let started = Instant::now();
+    let gets = (0..KEYS).flat_map(|number| pages.iter().map(move |pages| (number, pages)));
+    let gets = gets.map(|(number, pages)| async move {
+        assert_eq!(pages.get(&format!("page-{number}")).await.unwrap(), *format!("part-{number}!"));
+    });
+    join_all(gets).await;
+    assert_eq!(started.elapsed(), 6 * SECOND, "none waited for another");
+    assert_eq!(loads.load(Ordering::SeqCst), KEYS, "each page was loaded once");
+    let parts: usize = mesh.sources.iter().map(Source::started).sum();
+    assert_eq!(parts, KEYS, "each part was loaded once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

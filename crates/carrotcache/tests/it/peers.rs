@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use carrotcache::{GetError, Mirroring};
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::support::{Mesh, Source, owner_by_sum, request, request_with, until};
+use crate::support::{Mesh, Source, Wire, owner_by_sum, request, request_with, until};
+use crate::transport::assert_sums;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 fn keys(count: usize) -> Vec<String> {
     (0..count).map(|i| format!("key-{i}")).collect()
@@ -85,6 +89,47 @@ async fn an_owner_that_takes_too_long_costs_a_local_load() {
     assert_eq!(mesh.groups[0].get("Tom").await.unwrap(), "Tom!");
     assert_eq!(started.elapsed(), Duration::from_secs(5));
     assert_eq!(mesh.groups[0].stats().peer_errors, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_wires_that_tell_nothing_of_loads_a_slow_owner_is_taken_for_dead() {
+    let sources = (0..4).map(|_| Source::taking(7 * SECOND)).collect();
+    let mesh = Mesh::new(sources, |_, _| 3, |builder| builder);
+    let started = Instant::now();
+    for value in join_all(mesh.groups.iter().map(|group| group.get("Tom"))).await {
+        assert_eq!(value.unwrap(), "Tom!");
+    }
+    assert_eq!(mesh.calls_for("Tom"), 4);
+    assert_eq!(started.elapsed(), 5 * SECOND + 7 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_takes_the_owner_too_long_is_its_verdict() {
+    let sources = vec![Source::default(), Source::taking(60 * SECOND)];
+    let mesh = Mesh::over(Wire::TellsOfLoads, sources, |_, _| 1, |builder| builder);
+    let started = Instant::now();
+    let error = mesh.groups[0].get("Tom").await.unwrap_err();
+    assert!(matches!(error, GetError::LoadFailed { .. }), "{error:?}");
+    assert_eq!(started.elapsed(), 30 * SECOND, "the group's load timeout");
+    assert_eq!(mesh.sources[0].started(), 0, "the asking node asked the database too");
+    let stats = mesh.groups[0].stats();
+    assert_eq!((stats.peer_loads, stats.peer_errors), (1, 0));
+    assert_sums(&stats);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_allows_longer_loads_than_the_asker_is_given_up_on() {
+    let sources = vec![Source::default(), Source::taking(60 * SECOND)];
+    let mesh = Mesh::over(Wire::TellsOfLoads, sources, |_, _| 1, |builder| builder);
+    let patient = mesh.nodes[1].group("slow").load_timeout(90 * SECOND);
+    let patient = patient.loader(mesh.sources[1].clone()).build().unwrap();
+    let hasty = mesh.nodes[0].group("slow").loader(mesh.sources[0].clone()).build().unwrap();
+    let started = Instant::now();
+    assert_eq!(hasty.get("Tom").await.unwrap(), "Tom!");
+    assert_eq!(started.elapsed(), 35 * SECOND, "a load of 30 seconds, and 5 for the peer");
+    assert_eq!((hasty.stats().peer_errors, mesh.calls_for("Tom")), (1, 2));
+    assert_eq!(patient.get("Tom").await.unwrap(), "Tom!");
+    assert_eq!(mesh.calls_for("Tom"), 2, "the owner's load went on");
 }
 
 #[tokio::test]

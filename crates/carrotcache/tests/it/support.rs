@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use carrotcache::peer::peer_fn;
+use carrotcache::peer::{Completion, peer_fn};
 use carrotcache::{
     Answer, Group, Loader, Node, Owner, Peer, PeerError, PeerErrorKind, Picker, Request,
 };
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// Answers every key with `{key}!`, counts its calls, and can be made to wait or to fail.
 #[derive(Clone, Default)]
@@ -27,6 +27,8 @@ struct SourceState {
     gate: Semaphore,
     gated: AtomicBool,
     failing: AtomicBool,
+    /// How long a load takes; no time at all if it is zero.
+    time: Duration,
 }
 
 impl Default for SourceState {
@@ -39,6 +41,7 @@ impl Default for SourceState {
             gate: Semaphore::new(0),
             gated: AtomicBool::new(false),
             failing: AtomicBool::new(false),
+            time: Duration::ZERO,
         }
     }
 }
@@ -49,6 +52,11 @@ impl Source {
         let source = Self::default();
         source.shared.gated.store(true, Ordering::SeqCst);
         source
+    }
+
+    /// A source each of whose loads takes so long.
+    pub(crate) fn taking(time: Duration) -> Self {
+        Self { shared: Arc::new(SourceState { time, ..SourceState::default() }) }
     }
 
     pub(crate) fn release(&self, loads: usize) {
@@ -93,6 +101,9 @@ impl Loader for Source {
             state.gate.acquire().await.unwrap().forget();
         } else {
             tokio::task::yield_now().await;
+            if !state.time.is_zero() {
+                tokio::time::sleep(state.time).await;
+            }
         }
         *state.running.lock().unwrap().get_mut(&key).unwrap() -= 1;
         if state.failing.load(Ordering::SeqCst) {
@@ -122,7 +133,17 @@ pub(crate) struct Mesh {
     wires: Arc<Wires>,
 }
 
+/// What a mesh is linked by.
+#[derive(Clone, Copy)]
+pub(crate) enum Wire {
+    /// Nothing tells an owner that loads from one that is dead: `peer_fn`.
+    Mute,
+    /// Tells that an owner is at it, which is then waited for until the deadline.
+    TellsOfLoads,
+}
+
 struct Wires {
+    wire: Wire,
     nodes: OnceLock<Vec<Node>>,
     down: Vec<AtomicBool>,
     asked: Vec<AtomicUsize>,
@@ -135,8 +156,19 @@ impl Mesh {
         owner: impl Fn(usize, &str) -> usize + Clone + Send + Sync + 'static,
         configure: impl Fn(carrotcache::GroupBuilder) -> carrotcache::GroupBuilder,
     ) -> Self {
+        Self::over(Wire::Mute, sources, owner, configure)
+    }
+
+    /// As [`new`](Self::new), over wires of that kind.
+    pub(crate) fn over(
+        wire: Wire,
+        sources: Vec<Source>,
+        owner: impl Fn(usize, &str) -> usize + Clone + Send + Sync + 'static,
+        configure: impl Fn(carrotcache::GroupBuilder) -> carrotcache::GroupBuilder,
+    ) -> Self {
         let count = sources.len();
         let wires = Arc::new(Wires {
+            wire,
             nodes: OnceLock::new(),
             down: (0..count).map(|_| AtomicBool::new(false)).collect(),
             asked: (0..count).map(|_| AtomicUsize::new(0)).collect(),
@@ -210,11 +242,14 @@ impl<F: Fn(usize, &str) -> usize + Send + Sync + 'static> Picker for MeshPicker<
 impl Wires {
     /// Returns the way to ask `node`.
     fn peer(self: &Arc<Self>, node: usize) -> Arc<dyn Peer> {
-        let wires = Arc::clone(self);
-        Arc::new(peer_fn(format!("node {node}"), move |request| {
-            let wires = Arc::clone(&wires);
-            async move { wires.ask(node, request).await }
-        }))
+        let (label, wires) = (format!("node {node}"), Arc::clone(self));
+        match self.wire {
+            Wire::TellsOfLoads => Arc::new(Patient { label, node, wires }),
+            Wire::Mute => Arc::new(peer_fn(label, move |request| {
+                let wires = Arc::clone(&wires);
+                async move { wires.ask(node, request).await }
+            })),
+        }
     }
 
     async fn ask(&self, node: usize, request: Request) -> Result<Answer, PeerError> {
@@ -223,5 +258,27 @@ impl Wires {
             return Err(PeerError::new(PeerErrorKind::Unreachable).with_source("cable cut"));
         }
         self.nodes.get().unwrap()[node].answer(request).await
+    }
+}
+
+/// Waits for a node until the deadline, as a transport does that hears of its loads.
+struct Patient {
+    label: String,
+    node: usize,
+    wires: Arc<Wires>,
+}
+
+impl Peer for Patient {
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn ask(&self, request: Request, completion: Completion) {
+        let (node, wires) = (self.node, Arc::clone(&self.wires));
+        tokio::spawn(async move {
+            let deadline = Instant::from_std(request.deadline);
+            let answer = timeout_at(deadline, wires.ask(node, request)).await;
+            completion.tell(answer.unwrap_or(Err(PeerErrorKind::TimedOut.into())));
+        });
     }
 }

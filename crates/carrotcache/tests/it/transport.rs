@@ -1,7 +1,6 @@
 //! A transport of a user's own, in every way that it can behave.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use carrotcache::peer::{Completion, Limits};
@@ -85,9 +84,10 @@ async fn every_way_to_fail_costs_a_local_load_and_keeps_the_sums() {
         ("tells an error from a thread that knows no runtime", |_, completion| {
             std::thread::spawn(|| completion.tell(Err(PeerErrorKind::Overloaded.into())));
         }),
-        ("tells an error after its deadline", |request, completion| {
+        ("tells an error when its time is over", |request, completion| {
             tokio::spawn(async move {
-                tokio::time::sleep_until(Instant::from_std(request.deadline)).await;
+                let end = request.answer_by(Instant::now().into_std());
+                tokio::time::sleep_until(Instant::from_std(end)).await;
                 completion.tell(Err(PeerErrorKind::TimedOut.into()));
             });
         }),
@@ -222,26 +222,47 @@ async fn a_value_whose_drop_panics_does_not_harm_the_thread_that_tells_it() {
     assert!(teller.join().is_ok(), "it may have answers for others to tell");
 }
 
-#[tokio::test]
-async fn the_deadline_is_the_nodes_peer_timeout() {
-    let left = Arc::new(AtomicUsize::new(0));
-    let told = Arc::clone(&left);
-    let ask = move |request: Request, completion: Completion| {
-        let millis = request.time_left(std::time::Instant::now()).as_millis();
-        told.store(usize::try_from(millis).unwrap(), Ordering::SeqCst);
+/// Returns what a peer is asked for the key `Tom` by a node with these limits.
+async fn request_of(peer_timeout: Duration, load_timeout: Duration) -> Request {
+    let (send, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let ask = move |request, completion: Completion| {
         completion.tell(Ok(Answer::new("theirs")));
+        send.send(request).unwrap();
     };
     let picker = AllOf { peer: Arc::new(Fake(ask)), limits: Limits::default() };
-    let node = Node::builder().peers(picker).peer_timeout(Duration::from_secs(3_600)).build();
-    let group = node.group("g").loader(Source::default()).build().unwrap();
-    group.get("Tom").await.unwrap();
-    // Less what passed until it was looked at.
-    assert!((1_800_000..=3_600_000).contains(&left.load(Ordering::SeqCst)));
-    let forever = Node::builder().peer_timeout(Duration::MAX).build();
-    assert_eq!(
-        forever.group("g").loader(Source::default()).build().unwrap().get("a").await.unwrap(),
-        "a!"
-    );
+    let node = Node::builder().peers(picker).peer_timeout(peer_timeout).build();
+    let group = node.group("g").load_timeout(load_timeout).loader(Source::default());
+    assert_eq!(group.build().unwrap().get("Tom").await.unwrap(), "theirs");
+    asked.recv().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_may_be_silent_for_the_peer_timeout_and_load_for_the_load_timeout() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let now = Instant::now().into_std();
+    let request = request_of(5 * SECOND, 30 * SECOND).await;
+    assert_eq!((&*request.group, &*request.key), ("g", "Tom"));
+    assert_eq!(request.max_silence, 5 * SECOND);
+    assert_eq!(request.time_left(now), 35 * SECOND, "its verdict comes before that");
+    // A load that may take no time at all leaves what the way there and back takes.
+    let request = request_of(5 * SECOND, Duration::ZERO).await;
+    assert_eq!((request.max_silence, request.time_left(now)), (5 * SECOND, 5 * SECOND));
+    assert_eq!(request_of(Duration::ZERO, Duration::ZERO).await.deadline, now);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_without_end_are_a_year() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    const SECOND: Duration = Duration::from_secs(1);
+    let now = Instant::now().into_std();
+    for (peer_timeout, load_timeout, max_silence) in [
+        (Duration::MAX, Duration::MAX, YEAR),
+        (Duration::MAX, SECOND, YEAR),
+        (SECOND, Duration::MAX, SECOND),
+    ] {
+        let request = request_of(peer_timeout, load_timeout).await;
+        assert_eq!((request.max_silence, request.time_left(now)), (max_silence, YEAR));
+    }
 }
 
 #[test]
