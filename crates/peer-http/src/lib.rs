@@ -1,4 +1,5 @@
-//! A pool of HTTP peers on a consistent-hash ring: the wire of groupcache, client and server.
+//! A pool of peers on a consistent-hash ring: the wire of groupcache, client and server, and a faster
+//! one between nodes of this project.
 //!
 //! Each node of a cache has an [`HttpPool`]. It says by a ring who owns a key
 //! ([`owner`](HttpPool::owner)), asks owners elsewhere for values ([`peer::Peer`]), and answers those
@@ -34,9 +35,30 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
+//! # Links
+//!
+//! Two nodes of this project ask each other over a *link*: one connection that carries all gets from
+//! one to the other, thousands at a time, none of which waits for another. It costs a small part of
+//! what HTTP costs, and an owner that loads says so, so that it is waited for as long as the load
+//! takes and is not taken for a dead one.
+//!
+//! The first get to a peer asks for a link, by an upgrade of its connection. A peer that agrees
+//! answers it over the link; one that knows nothing of links (a node of Go's, or one behind something
+//! that takes no upgrade) has answered it already, and is asked over HTTP for ten seconds, before a
+//! get asks again. Gets that come meanwhile wait for the outcome, a quarter of a second at most.
+//! Values of more than [a mebibyte](HttpPoolBuilder::max_link_value_bytes) come over HTTP in any case,
+//! so that none keeps small ones waiting.
+//!
+//! A link lives on the runtime that asked for it, and ends with its peer's goodbye, with the peer's
+//! last sign of life, or when the peer leaves the pool; gets that are under way are answered first
+//! where that can be. When one is cut, all its gets end at once in an error, and the next get asks
+//! for another, if that fails again after a pause of 100 ms, doubling to 10 s.
+//! [`HttpPool::stats`] tells how it stands. [`protocol`] has the frames, for those who write a client
+//! in another language; [`HttpPoolBuilder::link`] switches links off.
+//!
 //! # The wire
 //!
-//! A get is `GET {base URL}{base path}{group}/{key}`, the base path `/_groupcache/` unless set. The
+//! Over HTTP, a get is `GET {base URL}{base path}{group}/{key}`, the base path `/_groupcache/` unless set. The
 //! answer is the protobuf message `GetResponse { 1: bytes value, 2: double minute_qps }` of
 //! `proto/groupcache.proto`. [`path`] says how names are escaped.
 //!
@@ -95,7 +117,7 @@
 //!
 //! # Connections
 //!
-//! A peer has up to [`max_connections`](HttpPoolBuilder::max_connections), each with one get under
+//! Without a link, a peer has up to [`max_connections`](HttpPoolBuilder::max_connections), each with one get under
 //! way. Further gets wait for a fifth of their time unless
 //! [set](HttpPoolBuilder::max_wait_percent) otherwise, and then end in an error of kind
 //! [`Unreachable`](peer::PeerErrorKind::Unreachable), while there is time to load the value.
@@ -132,12 +154,13 @@
 //!
 //! # Where to look
 //!
-//! `pool` (who owns a key, and where peers are), `http` (`client`: a get, `reply`: what is read of
+//! `pool` (who owns a key, and where peers are; `member`: a peer, `line`: how it is asked, `standing`:
+//! whether there is a link), `link` (`asker` and `owner`: its two sides, `frame`: what is sent), `http` (`client`: a get, `reply`: what is read of
 //! an answer, `meter`, `room` and `patience`: what bounds it, `connection`, `connections` and
 //! `sweeper`: the sockets under it, `connect`, `lookup` and `race`: how they are opened, `service`:
-//! a request, `unsent`: what may wait to be sent, `listener` and `places`: who may connect, `stage`
+//! a request, `switch`: one that becomes a link, `unsent`: what may wait to be sent, `listener` and `places`: who may connect, `stage`
 //! and `guarded`: what a connection is at and how long it has for that), `wire` (`path`, `message`,
-//! `outcome`: what is sent, `head`: what is believed), `config` (every bound and its default).
+//! `outcome`, `upgrade`: what is sent, `head`: what is believed), `config` (every bound and its default).
 
 mod config;
 mod error;

@@ -140,7 +140,7 @@ impl Line {
     fn settle_plain(self: &Arc<Self>, why: &'static str) {
         let (waiting, is_new) = self.lock().plain(why);
         if is_new {
-            tracing::debug!(peer = &**self.http.label(), why, "a peer is asked over HTTP only");
+            tracing::info!(peer = &**self.http.label(), why, "a peer is asked over HTTP only");
         }
         waiting.into_iter().for_each(|waiter| self.spawn_get(waiter));
     }
@@ -214,7 +214,7 @@ impl Asking {
         let (link, driver) = Link::new(stream, early, Some(first), config.link.clone(), detour);
         let (link, opened) = (Arc::new(link), Instant::now());
         let peer = Arc::clone(http.label());
-        tracing::debug!(peer = &*peer, "a link is open");
+        tracing::info!(peer = &*peer, "a link is open");
         let waiting = self.line.lock().up(Arc::clone(&link));
         for unsent in link.get_many(waiting) {
             self.line.ask_otherwise(&link, unsent);
@@ -224,7 +224,7 @@ impl Asking {
         let (its_line, itself) = (Arc::downgrade(&self.line), Arc::downgrade(&link));
         drop((self, link));
         let end = driver.await;
-        tracing::debug!(peer = &*peer, %end, "a link has ended");
+        tracing::info!(peer = &*peer, %end, "a link has ended");
         let Some(line) = its_line.upgrade() else { return };
         let lasted = end.is_gentle() || opened.elapsed() >= LASTING;
         let lost = line.lock().lose(itself.as_ptr(), lasted);
