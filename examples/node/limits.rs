@@ -12,7 +12,7 @@ use clap::Args;
 #[derive(Args)]
 #[command(next_help_heading = "Limits for other nodes")]
 pub(crate) struct Limits {
-    /// How long another node may take to answer before its value is loaded here
+    /// How long another node may show no sign that it is at it before its value is loaded here
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     pub(crate) peer_timeout: Duration,
 
