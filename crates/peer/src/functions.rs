@@ -17,7 +17,8 @@ use crate::request::Request;
 /// Returns a peer that is asked by an async function.
 ///
 /// Each call runs in a task of its own on the runtime that asks. Nothing shows whether it is at work
-/// or hangs, so it is dropped when [`Request::answer_by`] says. A function that panics leaves an error of kind [`Dropped`](PeerErrorKind::Dropped).
+/// or hangs, so it is dropped when [`Request::answer_by`] says. A function that panics leaves an
+/// error of kind [`Dropped`](PeerErrorKind::Dropped).
 ///
 /// The [crate's page](crate) has an example.
 pub fn peer_fn<F, Fut>(label: impl Into<Arc<str>>, ask: F) -> PeerFn<F>

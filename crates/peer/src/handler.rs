@@ -45,7 +45,9 @@ pub trait Handler: Send + Sync + 'static {
     /// overridden.
     ///
     /// A transport that has names it need not copy asks this first, and [`answer`](Self::answer) when
-    /// there is none. It must not block, and is best without an allocation.
+    /// there is none. One that does not ask it loses time, and nothing else. It must not block, and
+    /// is best without an allocation. A handler that counts its requests counts here only those that
+    /// it answers here: the others come again.
     fn at_hand(&self, group: &str, key: &str) -> Option<Answer> {
         let _ = (group, key);
         None

@@ -19,7 +19,8 @@
 //! - A [`Peer`] asks one node. It is handed a [`Request`] and a [`Completion`], which it tells the
 //!   [`Answer`] once, from whatever task or thread has it. Nobody has to poll anything, so a
 //!   transport that reads many answers from one connection hands each of them over as it arrives.
-//! - A [`Handler`] answers what other nodes ask of this one: at once if it has the value at hand.
+//! - A [`Handler`] answers what other nodes ask of this one: at once if it has the value at hand,
+//!   and then even before the names are copied into a request ([`Handler::at_hand`]).
 //!
 //! An [`Entry`] is a value as it flows from the loader that made it to the caller who wanted it. A
 //! [`PeerError`] is one failure with one type, from the socket to the statistics.

@@ -103,15 +103,6 @@ async fn error_names_the_first_peer_that_is_filled_in() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn async_peer_is_dropped_at_the_deadline() {
-    let peer = peer_fn("slow", |_| std::future::pending());
-    let started = Instant::now();
-    let error = ask(&peer, request()).await.unwrap_err();
-    assert_eq!(error.kind, PeerErrorKind::TimedOut);
-    assert_eq!(started.elapsed(), SECOND);
-}
-
 #[tokio::test]
 async fn async_peer_that_panics_leaves_nobody_waiting() {
     async fn panics(_: Request) -> Result<Answer, PeerError> {
@@ -170,6 +161,89 @@ async fn reply_is_there_at_once_or_later_and_a_future_either_way() {
     assert!(matches!(at_once, Reply::Ready(Ok(_))));
     assert_eq!(at_once.await.unwrap(), Answer::new("now"));
     assert_eq!(both.answer(request()).await.unwrap(), Answer::new("later"));
+}
+
+#[test]
+fn nothing_is_at_hand_unless_a_handler_says_so() {
+    let handler = handler_fn(|_| async { Ok(Answer::new("630")) });
+    assert_eq!(handler.at_hand("scores", "Tom"), None);
+}
+
+/// A shared handler that forgot its own would answer rightly, and slowly for ever.
+#[test]
+fn what_is_at_hand_is_so_through_whatever_shares_the_handler() {
+    struct One;
+    impl Handler for One {
+        fn answer(&self, _: Request) -> Reply {
+            Reply::ready(Err(PeerErrorKind::NoSuchGroup.into()))
+        }
+        fn at_hand(&self, group: &str, key: &str) -> Option<Answer> {
+            (group == "scores" && key == "Tom").then(|| Answer::new("630"))
+        }
+    }
+    fn check(handler: &impl Handler) {
+        assert_eq!(handler.at_hand("scores", "Tom"), Some(Answer::new("630")));
+        assert_eq!(handler.at_hand("scores", "Jack"), None);
+        assert_eq!(handler.at_hand("Tom", "scores"), None);
+    }
+    let shared = Arc::new(One);
+    check(&*shared);
+    check(&shared);
+    check(&Arc::clone(&shared));
+    let erased: Arc<dyn Handler> = shared;
+    check(&erased);
+    check(&Arc::new(erased));
+}
+
+/// A peer that has been asked, and has the answers in its hands.
+#[derive(Default)]
+struct Asked(std::sync::Mutex<Vec<(Request, Completion)>>);
+
+impl Peer for Asked {
+    fn label(&self) -> &'static str {
+        "red"
+    }
+
+    fn ask(&self, request: Request, completion: Completion) {
+        self.0.lock().unwrap().push((request, completion));
+    }
+}
+
+#[test]
+fn a_peer_that_is_asked_for_many_is_asked_for_one_after_the_other() {
+    let peer = Asked::default();
+    let names = [("scores", "Tom"), ("names", "Tom"), ("scores", "Jack"), ("scores", "Tom")];
+    let deadline = std::time::Instant::now() + SECOND;
+    let (requests, told): (Vec<_>, Vec<_>) = (names.into_iter())
+        .map(|(group, key)| {
+            let (completion, told) = completion();
+            ((Request::new(group, key, deadline), completion), told)
+        })
+        .unzip();
+    let through_the_trait: &dyn Peer = &peer;
+    through_the_trait.ask_many(requests);
+
+    let mut asked: Vec<_> = peer.0.lock().unwrap().drain(..).enumerate().collect();
+    let order: Vec<_> = asked.iter().map(|(_, (of, _))| (&*of.group, &*of.key)).collect();
+    assert_eq!(order, names);
+    assert!(asked.iter().all(|(_, (request, _))| request.deadline == deadline));
+    // Answered in another order than asked, and one not at all: each is told its own.
+    asked.reverse();
+    for (number, (_, completion)) in asked {
+        match number {
+            2 => drop(completion),
+            _ => completion.tell(Ok(Answer::new(number.to_string()))),
+        }
+    }
+    for (number, told) in told.into_iter().enumerate() {
+        match (number, told.recv().unwrap()) {
+            (2, answer) => assert_eq!(answer.unwrap_err().kind, PeerErrorKind::Dropped),
+            (_, answer) => assert_eq!(answer.unwrap(), Answer::new(number.to_string())),
+        }
+        assert!(told.recv().is_err(), "told twice");
+    }
+    peer.ask_many(Vec::new());
+    assert!(peer.0.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
