@@ -102,23 +102,29 @@ impl Home {
     where
         F: Future + Unpin,
     {
-        let mut went = pin!(self.gone());
-        let mut waiting = None;
+        let mut watch = None;
         poll_fn(|cx| {
             if let Poll::Ready(outcome) = Pin::new(&mut flight).poll(cx) {
                 return Poll::Ready(Some(outcome));
             }
-            if went.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(None);
-            }
             // Looked at in each poll, since a future may be polled here first and then elsewhere.
-            let is_driven = tokio::task::try_id().is_some() && self.is_here();
-            if !is_driven && waiting.is_none() {
-                waiting = Some(Waiting::new(self));
+            if watch.is_none() && tokio::task::try_id().is_some() && self.is_here() {
+                return Poll::Pending;
             }
-            Poll::Pending
+            let watch = watch.get_or_insert_with(|| Box::pin(self.watch_until_gone()));
+            watch.as_mut().poll(cx).map(|()| None)
         })
         .await
+    }
+
+    /// Has this runtime watched, and ends once it is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    async fn watch_until_gone(self: &Arc<Self>) {
+        let _waiting = Waiting::new(self);
+        self.gone().await;
     }
 
     /// Ends once this runtime is gone.

@@ -56,11 +56,13 @@ impl Outages {
         tracing::debug!(peer, error, "how the peer began to fail");
     }
 
+    /// Returns whether any peer fails at present.
+    pub(crate) fn are_any(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
     /// Notes that `peer` answered, and tells if it is back.
     pub(crate) fn answered(&self, peer: &str) {
-        if self.count.load(Ordering::Relaxed) == 0 {
-            return;
-        }
         let mut failing = self.lock();
         let is_over = failing.get(peer).is_some_and(|outage| outage.last.elapsed() >= QUIET);
         let Some(outage) = is_over.then(|| failing.remove(peer)).flatten() else { return };

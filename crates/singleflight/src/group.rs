@@ -182,7 +182,7 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
     {
         let hash = self.hash(key);
         let shard = self.shard(hash);
-        match shard.enter(hash, key) {
+        match shard.enter(hash, key, || key.to_owned()) {
             Entered::Joined(flight) => Follower::new(flight),
             Entered::Opened(flight) => match nest::lead(&flight, f) {
                 Ok(work) => {
@@ -228,9 +228,34 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
+        self.join_with(key, || key.to_owned())
+    }
+
+    /// Does what [`join`](Self::join) does, with a key that `own` makes if a flight is opened.
+    ///
+    /// For keys that are shared with whoever runs the work, so that they are copied once:
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use std::sync::Arc;
+    ///
+    /// use carrotcache_singleflight::{Group, Role};
+    ///
+    /// let flights: Group<Arc<str>, u32, Infallible> = Group::new();
+    /// let mut shared = None;
+    /// let own = || Arc::clone(shared.insert(Arc::from("Tom")));
+    /// let Role::Leader(leader) = flights.join_with("Tom", own) else { unreachable!() };
+    /// assert_eq!(Arc::strong_count(&shared.expect("a flight was opened")), 2);
+    /// # drop(leader);
+    /// ```
+    pub fn join_with<Q>(&self, key: &Q, own: impl FnOnce() -> K) -> Role<K, V, E>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         let hash = self.hash(key);
         let shard = self.shard(hash);
-        match shard.enter(hash, key) {
+        match shard.enter(hash, key, own) {
             Entered::Opened(flight) => Role::Leader(Leader::new(Arc::clone(shard), hash, flight)),
             Entered::Joined(flight) => Role::Follower(Follower::new(flight)),
         }

@@ -41,16 +41,16 @@ pub(crate) enum Entered<V, E> {
 impl<K, V, E> Shard<K, V, E> {
     /// Joins the flight of `key`, or opens one.
     ///
-    /// The key is cloned between two looks at the table and not under its lock, since a clone is
-    /// the user's code. Another thread may open the flight meanwhile.
-    pub(crate) fn enter<Q>(&self, hash: u64, key: &Q) -> Entered<V, E>
+    /// The key is made between two looks at the table and not under its lock, since `own` is the
+    /// user's code. Another thread may open the flight meanwhile.
+    pub(crate) fn enter<Q>(&self, hash: u64, key: &Q, own: impl FnOnce() -> K) -> Entered<V, E>
     where
         K: Borrow<Q> + Eq,
-        Q: Eq + ToOwned<Owned = K> + ?Sized,
+        Q: Eq + ?Sized,
     {
         match self.join(hash, key) {
             Some(flight) => Entered::Joined(flight),
-            None => self.open(hash, key.to_owned()),
+            None => self.open(hash, own()),
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) struct Flights {
 /// A node that moves to another begins a new table: those of the old one may never end, and nobody
 /// should find them there.
 struct Table {
-    flights: singleflight::Group<String, Entry, GetError>,
+    flights: singleflight::Group<Arc<str>, Entry, GetError>,
     /// The number of the runtime.
     home: u64,
 }
@@ -33,7 +33,7 @@ struct Table {
 pub(super) type Fetched = Result<Entry, GetError>;
 
 /// The duty to end a flight.
-pub(super) type Leader = singleflight::Leader<String, Entry, GetError>;
+pub(super) type Leader = singleflight::Leader<Arc<str>, Entry, GetError>;
 
 /// How often a caller starts anew when the runtime of its flight is gone. The last attempt is made on
 /// the caller's own.
@@ -65,11 +65,14 @@ impl Flights {
                 MAX_ATTEMPTS => runtime.home_at_caller()?,
                 _ => runtime.home()?,
             };
-            let follower = match self.flights_at(&home).join(key) {
+            // The one copy of the key, which the table and whoever ends the flight share.
+            let mut copy = None;
+            let own = || Arc::clone(copy.insert(Arc::from(key)));
+            let follower = match self.flights_at(&home).join_with(key, own) {
                 Role::Follower(follower) => follower,
                 Role::Leader(leader) => {
                     let follower = leader.follow();
-                    start(leader, Arc::from(key), &home);
+                    start(leader, copy.unwrap_or_else(|| Arc::from(key)), &home);
                     follower
                 }
             };
@@ -86,7 +89,7 @@ impl Flights {
     }
 
     /// Returns the flights that live at `home`.
-    fn flights_at(&self, home: &Home) -> singleflight::Group<String, Entry, GetError> {
+    fn flights_at(&self, home: &Home) -> singleflight::Group<Arc<str>, Entry, GetError> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         if table.home >= home.number() {
             return table.flights.clone();

@@ -25,15 +25,13 @@ impl Group {
     /// May be dropped at any time; the flight goes on, and its value is mirrored if it is to be.
     pub(super) async fn forward(&self, key: &str, owner: &Arc<dyn Peer>) -> Fetched {
         let start = |leader: Leader, key: Arc<str>, home: &Arc<Home>| {
-            // First, since it is the user's code: should it panic, nothing has been counted.
-            let label = owner.label().into();
             if let Some(entry) = self.look_again(&key) {
                 return leader.finish(Ok(entry));
             }
             let forward = Forward {
                 group: self.clone(),
                 key,
-                owner: label,
+                owner: Arc::clone(owner),
                 leader,
                 home: Arc::clone(home),
                 span: Span::current(),
@@ -59,9 +57,7 @@ impl Group {
 struct Forward {
     group: Group,
     key: Arc<str>,
-    /// The label of the owner. Asked for once: it is the user's code, which must not run when the
-    /// transport has panicked already.
-    owner: Arc<str>,
+    owner: Arc<dyn Peer>,
     leader: Leader,
     home: Arc<Home>,
     span: Span,
@@ -71,7 +67,7 @@ impl Forward {
     /// Asks the owner, and returns without waiting.
     fn ask(self, owner: &dyn Peer) {
         let home = Arc::clone(&self.home);
-        let _entered = home.handle().enter();
+        let _entered = (!home.is_here()).then(|| home.handle().enter());
         let request = self.request();
         let completion = Completion::new(move |answer| self.end(answer));
         // A transport that panics drops the completion, which tells an error. The panic itself is of
@@ -107,20 +103,20 @@ impl Forward {
         quietly(|| match answer {
             Ok(answer) => self.end_with(answer),
             Err(error) => {
-                let error = error.at(Arc::clone(&self.owner));
+                let error = error.at(self.label());
                 if was_asked { self.end_with_verdict(error) } else { self.end_unanswered(error) }
             }
         });
     }
 
     fn end_with(self, answer: Answer) {
-        self.group.shared.peers.outages.answered(&self.owner);
+        self.note_answer();
         let entry = self.group.mirror(self.key, answer.entry);
         self.leader.finish(Ok(entry));
     }
 
     fn end_with_verdict(self, verdict: PeerError) {
-        self.group.shared.peers.outages.answered(&self.owner);
+        self.note_answer();
         let (group, key, source) = (self.group.shared_name(), self.key, Arc::new(verdict));
         self.leader.finish(Err(GetError::LoadFailed { group, key, source }));
     }
@@ -131,9 +127,23 @@ impl Forward {
         }
         // Our own runtime's end is no outage of the peer's.
         if error.kind != PeerErrorKind::Dropped || !self.home.is_shut_down() {
-            self.group.shared.peers.outages.failed(&self.owner, &error);
+            self.group.shared.peers.outages.failed(&self.label(), &error);
         }
         self.load_here();
+    }
+
+    /// Notes that the owner has answered, which matters only while some peer fails.
+    fn note_answer(&self) {
+        let outages = &self.group.shared.peers.outages;
+        if outages.are_any() {
+            outages.answered(&self.label());
+        }
+    }
+
+    /// Returns the label of the owner. It is the user's code, which must not run, and perhaps panic,
+    /// while the transport panics already.
+    fn label(&self) -> Arc<str> {
+        if std::thread::panicking() { "(panicking)".into() } else { self.owner.label().into() }
     }
 
     /// Ends the flight with what the loader brings, in a task: whoever had the answer goes on.
