@@ -93,22 +93,31 @@ impl Home {
         self.went.notify_waiters();
     }
 
-    /// Waits for `flight`, which lives here; `None` once this runtime is gone.
+    /// Waits for `flight`, which lives here; `None` once this runtime is gone. `is_here` is what
+    /// [`is_here`](Self::is_here) says to whoever polls first.
     ///
     /// # Cancel safety
     ///
     /// As that of `flight`.
-    pub(crate) async fn outlive<F>(self: &Arc<Self>, mut flight: F) -> Option<F::Output>
+    pub(crate) async fn outlive<F>(
+        self: &Arc<Self>,
+        is_here: bool,
+        mut flight: F,
+    ) -> Option<F::Output>
     where
         F: Future + Unpin,
     {
-        let mut watch = None;
+        let (mut watch, mut known) = (None, Some(is_here));
         poll_fn(|cx| {
             if let Poll::Ready(outcome) = Pin::new(&mut flight).poll(cx) {
                 return Poll::Ready(Some(outcome));
             }
             // Looked at in each poll, since a future may be polled here first and then elsewhere.
-            if watch.is_none() && tokio::task::try_id().is_some() && self.is_here() {
+            let is_here = known.take();
+            if watch.is_none()
+                && tokio::task::try_id().is_some()
+                && is_here.unwrap_or_else(|| self.is_here())
+            {
                 return Poll::Pending;
             }
             let watch = watch.get_or_insert_with(|| Box::pin(self.watch_until_gone()));

@@ -141,19 +141,17 @@ impl Drop for Nested {
     }
 }
 
-/// Starts a flight: polls it once here if the caller is at `home`, and moves what is not ready then
+/// Starts a flight: polls it once here if the caller is at `home`, which `is_here` says, and moves what is not ready then
 /// into a task.
 ///
 /// Most loads that never wait, such as one from memory, end here and cost no task. A caller on
 /// another runtime does not poll: a load that blocks would hold up that runtime, and a `home` that
 /// was shut down would show itself as an error of the loader. The task keeps the caller's span.
-pub(crate) fn start<F>(home: &Home, mut flight: Pin<Box<F>>)
+pub(crate) fn start<F>(home: &Home, is_here: bool, mut flight: Pin<Box<F>>)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    if home.is_here()
-        && let Some(_nested) = Nested::enter()
-    {
+    if is_here && let Some(_nested) = Nested::enter() {
         // The waker may do nothing, since the task polls again at once.
         if flight.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return;

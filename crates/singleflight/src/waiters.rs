@@ -2,51 +2,77 @@ use std::task::Waker;
 
 /// The wakers of the followers that wait, each in a place of its own, so that a follower leaves
 /// in constant time however many there are.
+///
+/// The first place is here, since most flights have one follower. Whoever takes the second one
+/// allocates, for seven more.
 pub(crate) struct Waiters {
-    slots: Vec<Option<Waker>>,
+    first: Option<Waker>,
+    /// Whether some follower has, or had, the first place.
+    first_taken: bool,
+    /// The places from 1 on.
+    rest: Vec<Option<Waker>>,
     /// Places whose follower has left.
     free: Vec<usize>,
 }
 
-/// So many may wait before one of them has to allocate: whoever opens the flight pays for them.
-const ROOM: usize = 8;
+/// How many places are allocated at first.
+const ROOM: usize = 7;
 
 impl Waiters {
-    pub(crate) fn new() -> Self {
-        Self { slots: Vec::with_capacity(ROOM), free: Vec::new() }
+    pub(crate) const fn new() -> Self {
+        Self { first: None, first_taken: false, rest: Vec::new(), free: Vec::new() }
     }
 
     /// Keeps `waker` at `place`, which is chosen here if there is none yet, and returns the one
     /// that it replaces.
     pub(crate) fn put(&mut self, place: &mut Option<usize>, waker: Waker) -> Option<Waker> {
-        let at = place.or_else(|| self.free.pop()).unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
+        let at = place.or_else(|| self.free.pop()).unwrap_or_else(|| self.new_place());
         *place = Some(at);
-        self.slots[at].replace(waker)
+        match at.checked_sub(1) {
+            None => self.first.replace(waker),
+            Some(at) => self.rest[at].replace(waker),
+        }
+    }
+
+    fn new_place(&mut self) -> usize {
+        if !std::mem::replace(&mut self.first_taken, true) {
+            return 0;
+        }
+        if self.rest.capacity() == 0 {
+            self.rest.reserve(ROOM);
+        }
+        self.rest.push(None);
+        self.rest.len()
     }
 
     /// Frees a place. After the flight has ended there are no places.
     pub(crate) fn remove(&mut self, place: usize) -> Option<Waker> {
-        let waker = self.slots.get_mut(place)?.take();
+        let waker = match place.checked_sub(1) {
+            None if !self.first_taken => return None,
+            None => self.first.take(),
+            Some(at) => self.rest.get_mut(at)?.take(),
+        };
         self.free.push(place);
         waker
     }
 
     pub(crate) fn clear(&mut self) {
-        self.slots.clear();
+        (self.first, self.first_taken) = (None, false);
+        self.rest.clear();
         self.free.clear();
     }
 
     /// Takes all wakers; the places stay with their followers.
     pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
-        self.slots.iter_mut().filter_map(Option::take).collect()
+        let rest = self.rest.iter_mut().filter_map(Option::take);
+        self.first.take().into_iter().chain(rest).collect()
     }
 
     /// Takes all wakers of a flight that has ended, and leaves no places.
     pub(crate) fn end(&mut self) -> impl Iterator<Item = Waker> + use<> {
-        std::mem::take(&mut self.slots).into_iter().flatten()
+        self.first_taken = false;
+        let rest = std::mem::take(&mut self.rest).into_iter().flatten();
+        self.first.take().into_iter().chain(rest)
     }
 }
 
@@ -65,7 +91,7 @@ mod tests {
             assert!(waiters.put(&mut place, Waker::noop().clone()).is_some(), "not replaced");
             assert!(waiters.remove(place.expect("a place was chosen")).is_some());
         }
-        assert_eq!(waiters.slots.len(), 2);
+        assert_eq!(waiters.rest.len(), 1, "beside the first");
         assert_eq!(waiters.end().count(), 1);
     }
 

@@ -29,6 +29,14 @@ struct Table {
     home: u64,
 }
 
+/// The runtime on which whatever ends a flight is to live.
+#[derive(Clone, Copy)]
+pub(super) struct Where<'a> {
+    pub(super) home: &'a Arc<Home>,
+    /// Whether that is the runtime of whoever starts it.
+    pub(super) is_here: bool,
+}
+
 /// What a flight brings.
 pub(super) type Fetched = Result<Entry, GetError>;
 
@@ -56,7 +64,7 @@ impl Flights {
     pub(super) async fn join(
         &self,
         key: &str,
-        start: impl Fn(Leader, Arc<str>, &Arc<Home>),
+        start: impl Fn(Leader, Arc<str>, Where<'_>),
     ) -> Fetched {
         for attempt in 1..=MAX_ATTEMPTS {
             let runtime = &self.peers.runtime;
@@ -65,6 +73,7 @@ impl Flights {
                 MAX_ATTEMPTS => runtime.home_at_caller()?,
                 _ => runtime.home()?,
             };
+            let at = Where { home: &home, is_here: home.is_here() };
             // The one copy of the key, which the table and whoever ends the flight share.
             let mut copy = None;
             let own = || Arc::clone(copy.insert(Arc::from(key)));
@@ -72,11 +81,11 @@ impl Flights {
                 Role::Follower(follower) => follower,
                 Role::Leader(leader) => {
                     let follower = leader.follow();
-                    start(leader, copy.unwrap_or_else(|| Arc::from(key)), &home);
+                    start(leader, copy.unwrap_or_else(|| Arc::from(key)), at);
                     follower
                 }
             };
-            let Some(outcome) = home.outlive(follower).await else { continue };
+            let Some(outcome) = home.outlive(at.is_here, follower).await else { continue };
             match outcome.result {
                 Ok(entry) => return Ok(entry),
                 Err(singleflight::Error::Abandoned) => drop(home.is_shut_down()),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::Group;
-use super::flights::{Fetched, Leader};
+use super::flights::{Fetched, Leader, Where};
 use crate::cache::Place;
 use crate::error::GetError;
 use crate::home::Home;
@@ -24,7 +24,7 @@ impl Group {
     ///
     /// May be dropped at any time; the flight goes on, and its value is mirrored if it is to be.
     pub(super) async fn forward(&self, key: &str, owner: &Arc<dyn Peer>) -> Fetched {
-        let start = |leader: Leader, key: Arc<str>, home: &Arc<Home>| {
+        let start = |leader: Leader, key: Arc<str>, at: Where<'_>| {
             if let Some(entry) = self.look_again(&key) {
                 return leader.finish(Ok(entry));
             }
@@ -33,9 +33,10 @@ impl Group {
                 key,
                 owner: Arc::clone(owner),
                 leader,
-                home: Arc::clone(home),
+                home: Arc::clone(at.home),
                 span: Span::current(),
             };
+            let _entered = (!at.is_here).then(|| at.home.handle().enter());
             forward.ask(&**owner);
         };
         self.shared.forwards.join(key, start).await
@@ -64,10 +65,8 @@ struct Forward {
 }
 
 impl Forward {
-    /// Asks the owner, and returns without waiting.
+    /// Asks the owner, and returns without waiting. Called within the home.
     fn ask(self, owner: &dyn Peer) {
-        let home = Arc::clone(&self.home);
-        let _entered = (!home.is_here()).then(|| home.handle().enter());
         let request = self.request();
         let completion = Completion::new(move |answer| self.end(answer));
         // A transport that panics drops the completion, which tells an error. The panic itself is of

@@ -9,10 +9,9 @@ use carrotcache_peer::{BoxError, Entry};
 use tokio::time::timeout;
 
 use super::Group;
-use super::flights::{Fetched, Leader};
+use super::flights::{Fetched, Leader, Where};
 use crate::cache::Place;
 use crate::error::GetError;
-use crate::home::Home;
 use crate::runtime;
 use crate::value::Value;
 
@@ -26,8 +25,9 @@ impl Group {
     ///
     /// May be dropped at any time; the flight goes on.
     pub(super) async fn load(&self, key: &str, place: Place) -> Fetched {
-        let start = |leader: Leader, key, home: &Arc<Home>| {
-            runtime::start(home, Box::pin(leader.run(self.clone().run_load(key, place))));
+        let start = |leader: Leader, key, at: Where<'_>| {
+            let flight = Box::pin(leader.run(self.clone().run_load(key, place)));
+            runtime::start(at.home, at.is_here, flight);
         };
         self.shared.loads.join(key, start).await
     }

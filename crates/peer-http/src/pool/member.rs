@@ -1,6 +1,6 @@
 //! One peer, asked over its link or over HTTP.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use carrotcache_peer::{Completion, Peer, PeerError, PeerErrorKind, Request};
 use tokio::runtime::{Handle, Id};
@@ -15,46 +15,51 @@ use crate::pool::stats::PeerStats;
 pub(crate) struct Member {
     http: HttpPeer,
     config: Arc<Config>,
-    /// The runtimes that it is asked on, and the line of each. A link lives on the runtime that
-    /// opened it and ends with that, so a pool that is used on two runtimes has two.
-    lines: RwLock<Vec<(Id, Arc<Line>)>>,
+    /// The runtime that it is asked on, and its line there. Found without a lock: threads that only
+    /// read would take the lock's cache line from each other.
+    first: OnceLock<(Id, Arc<Line>)>,
+    /// The same of further runtimes. A link lives on the runtime that opened it and ends with that,
+    /// so a pool that is used on two runtimes has two.
+    others: RwLock<Vec<(Id, Arc<Line>)>>,
 }
 
-/// How many lines are kept. A node that moves to another runtime leaves one behind.
-const MAX_LINES: usize = 4;
+/// How many other lines are kept. A node that moves to another runtime leaves one behind.
+const MAX_OTHERS: usize = 3;
 
 impl Member {
     /// Returns a peer that nobody has asked yet.
     pub(crate) fn new(http: HttpPeer, config: Arc<Config>) -> Self {
-        Self { http, config, lines: RwLock::default() }
+        Self { http, config, first: OnceLock::new(), others: RwLock::default() }
     }
 
     /// Returns what there is to tell of it.
     pub(crate) fn stats(&self) -> PeerStats {
         let mut stats = PeerStats::new(Arc::clone(self.http.label()), self.config.links);
-        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
-        for (_, line) in &*lines {
+        let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
+        for (_, line) in self.first.get().into_iter().chain(&*others) {
             line.add_to(&mut stats);
         }
         stats
     }
 
-    /// Returns the line to the peer on this runtime.
-    fn line(&self, runtime: &Handle) -> Arc<Line> {
+    /// Gives `ask` the line to the peer on this runtime.
+    fn on_line<T>(&self, runtime: &Handle, ask: impl FnOnce(&Arc<Line>) -> T) -> T {
         let id = runtime.id();
-        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, line)) = lines.iter().find(|(its, _)| *its == id) {
+        let new = || Line::new(self.http.clone(), Arc::clone(&self.config), runtime.clone());
+        let (first, line) = self.first.get_or_init(|| (id, new()));
+        if *first == id { ask(line) } else { ask(&self.other(id, new)) }
+    }
+
+    /// Returns the line on a runtime that is not the first one.
+    fn other(&self, id: Id, new: impl FnOnce() -> Arc<Line>) -> Arc<Line> {
+        let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, line)) = others.iter().find(|(its, _)| *its == id) {
             return Arc::clone(line);
         }
-        drop(lines);
-        let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, line)) = lines.iter().find(|(its, _)| *its == id) {
-            return Arc::clone(line);
-        }
-        let line = Line::new(self.http.clone(), Arc::clone(&self.config), runtime.clone());
-        lines.push((id, Arc::clone(&line)));
-        let oldest = (lines.len() > MAX_LINES).then(|| lines.remove(0));
-        drop(lines);
+        let line = new();
+        others.push((id, Arc::clone(&line)));
+        let oldest = (others.len() > MAX_OTHERS).then(|| others.remove(0));
+        drop(others);
         drop(oldest);
         line
     }
@@ -68,7 +73,7 @@ impl Peer for Member {
 
     fn ask(&self, request: Request, completion: Completion) {
         match Handle::try_current() {
-            Ok(runtime) => self.line(&runtime).ask(Waiter { request, completion }),
+            Ok(runtime) => self.on_line(&runtime, |line| line.ask(Waiter { request, completion })),
             Err(_outside) => refuse(completion),
         }
     }
@@ -77,7 +82,7 @@ impl Peer for Member {
         let waiters =
             requests.into_iter().map(|(request, completion)| Waiter { request, completion });
         match Handle::try_current() {
-            Ok(runtime) => self.line(&runtime).ask_many(waiters.collect()),
+            Ok(runtime) => self.on_line(&runtime, |line| line.ask_many(waiters.collect())),
             Err(_outside) => waiters.for_each(|waiter| refuse(waiter.completion)),
         }
     }

@@ -61,13 +61,15 @@ fn joining_does_not_allocate() {
 }
 
 #[test]
-fn waiting_taking_over_and_getting_the_result_do_not_allocate() {
+fn waiting_allocates_for_many_at_once_and_taking_over_not_at_all() {
     let flights = Flights::new();
     let mut leader = Box::pin(flights.work(KEY, future::pending));
     assert!(poll(&mut leader).is_pending());
     let mut calls: Vec<_> = (0..8).map(|_| Box::pin(flights.work(KEY, future::pending))).collect();
-    for call in &mut calls {
-        assert_eq!(counted(|| poll(call).is_pending()), (true, 0));
+    for (number, call) in calls.iter_mut().enumerate() {
+        // The second to wait allocates for itself and six more.
+        let expected = usize::from(number == 1 || number == 8);
+        assert_eq!(counted(|| poll(call).is_pending()), (true, expected), "call {number}");
     }
     drop(leader);
     assert_eq!(counted(|| poll(&mut calls[0]).is_pending()), (true, 0));
@@ -84,7 +86,7 @@ fn a_thousand_waiters_allocate_only_to_double_their_list() {
         total += counted(|| poll(&mut follower).is_pending()).1;
         followers.push(follower);
     }
-    assert!(total <= 7, "eight to a thousand and twenty-four is seven doublings, not {total}");
+    assert!(total <= 9, "none, seven, and eight doublings to a thousand, not {total}");
     let ((), allocations) = counted(|| leader.finish(Ok(630)));
     assert_eq!(allocations, 0, "ending does not allocate");
 }
