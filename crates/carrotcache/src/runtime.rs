@@ -1,9 +1,11 @@
 //! The one tokio runtime on which a node's flights run.
 
 use std::cell::Cell;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -18,6 +20,10 @@ use crate::home::Home;
 /// A flight must not live on the runtime of the caller who happened to start it: that caller may
 /// leave, nobody drives its runtime any more, and whoever else waits for the flight waits for ever.
 pub(crate) struct Runtime {
+    /// The first one. It is found without a lock, and for most nodes there is no other.
+    first: OnceLock<Arc<Home>>,
+    /// Whether the node was bound to another since.
+    has_moved: AtomicBool,
     binding: RwLock<Binding>,
     /// The runtime of a caller that was last found to have no timer.
     without_timer: RwLock<Option<Id>>,
@@ -25,18 +31,39 @@ pub(crate) struct Runtime {
 
 #[derive(Default)]
 struct Binding {
-    /// `None` until the first caller brings one.
+    /// The present one; `None` until the first caller brings one.
     home: Option<Arc<Home>>,
     /// How many there have been.
     homes: u64,
 }
 
+/// A runtime that a node is bound to.
+pub(crate) enum Bound<'a> {
+    First(&'a Arc<Home>),
+    Later(Arc<Home>),
+}
+
+impl Deref for Bound<'_> {
+    type Target = Arc<Home>;
+
+    fn deref(&self) -> &Arc<Home> {
+        match self {
+            Self::First(home) => home,
+            Self::Later(home) => home,
+        }
+    }
+}
+
 impl Runtime {
     /// Returns a binding to `handle`, or to the runtime of the first caller.
     pub(crate) fn new(handle: Option<Handle>) -> Self {
-        let home = handle.map(|handle| Home::new(handle, 0));
-        let binding = Binding { home, homes: 1 };
-        Self { binding: RwLock::new(binding), without_timer: RwLock::default() }
+        let (first, home) = (OnceLock::new(), handle.map(|handle| Home::new(handle, 0)));
+        if let Some(home) = &home {
+            first.get_or_init(|| Arc::clone(home));
+        }
+        let binding = Binding { homes: u64::from(home.is_some()), home };
+        let (has_moved, without_timer) = (AtomicBool::new(false), RwLock::default());
+        Self { first, has_moved, binding: RwLock::new(binding), without_timer }
     }
 
     /// Returns the runtime; if there is none, or it is gone, the caller's from now on.
@@ -45,8 +72,11 @@ impl Runtime {
     ///
     /// If the caller should bring a runtime and has none, or the runtime has no timer. A caller's
     /// runtime without a timer is not bound to: the next caller may have a better one.
-    pub(crate) fn home(&self) -> Result<Arc<Home>, GetError> {
-        let home = self.binding.read().unwrap_or_else(PoisonError::into_inner).home.clone();
+    pub(crate) fn home(&self) -> Result<Bound<'_>, GetError> {
+        let home = match self.first.get() {
+            Some(first) if !self.has_moved.load(Ordering::Acquire) => Some(Bound::First(first)),
+            _ => self.read().home.clone().map(Bound::Later),
+        };
         match home.filter(|home| !home.is_gone()) {
             Some(home) if self.has_timer(home.handle()) => Ok(home),
             Some(_) => Err(GetError::NoTimer),
@@ -59,13 +89,13 @@ impl Runtime {
     /// # Errors
     ///
     /// As [`home`](Self::home).
-    pub(crate) fn home_at_caller(&self) -> Result<Arc<Home>, GetError> {
+    pub(crate) fn home_at_caller(&self) -> Result<Bound<'_>, GetError> {
         let own = Handle::try_current().map_err(|_outside| GetError::NoRuntime)?;
         self.bind_to_caller(|home| home.is_gone() || home.handle().id() != own.id())
     }
 
     /// Binds to the caller's runtime if there is no other, or `is_left` is true of it.
-    fn bind_to_caller(&self, is_left: impl Fn(&Home) -> bool) -> Result<Arc<Home>, GetError> {
+    fn bind_to_caller(&self, is_left: impl Fn(&Home) -> bool) -> Result<Bound<'_>, GetError> {
         let own = Handle::try_current().map_err(|_outside| GetError::NoRuntime)?;
         // Before the lock is taken, since a panic hook may be the user's code.
         if !self.has_timer(&own) {
@@ -74,14 +104,22 @@ impl Runtime {
         let mut binding = self.binding.write().unwrap_or_else(PoisonError::into_inner);
         match &binding.home {
             // Another caller was faster.
-            Some(home) if !is_left(home) => Ok(Arc::clone(home)),
-            _ => {
+            Some(home) if !is_left(home) => Ok(Bound::Later(Arc::clone(home))),
+            left => {
+                if left.is_some() {
+                    self.has_moved.store(true, Ordering::Release);
+                }
                 let home = Home::new(own, binding.homes);
                 binding.homes += 1;
                 binding.home = Some(Arc::clone(&home));
-                Ok(home)
+                self.first.get_or_init(|| Arc::clone(&home));
+                Ok(Bound::Later(home))
             }
         }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Binding> {
+        self.binding.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether a runtime has its timer switched on. Tokio tells only by a panic, whose

@@ -16,7 +16,10 @@ use crate::peers::Peers;
 pub(super) struct Flights {
     group: Arc<str>,
     peers: Arc<Peers>,
-    table: RwLock<Table>,
+    /// Those that live on the node's first runtime. They are found without a lock.
+    first: singleflight::Group<Arc<str>, Entry, GetError>,
+    /// Those that live on the runtime it has moved to since.
+    later: RwLock<Table>,
 }
 
 /// The flights that live on one runtime.
@@ -49,8 +52,9 @@ const MAX_ATTEMPTS: usize = 3;
 
 impl Flights {
     pub(super) fn new(group: Arc<str>, peers: Arc<Peers>) -> Self {
-        let table = Table { flights: singleflight::Group::new(), home: 0 };
-        Self { group, peers, table: RwLock::new(table) }
+        let (first, later) = (singleflight::Group::new(), singleflight::Group::new());
+        let later = RwLock::new(Table { flights: later, home: 0 });
+        Self { group, peers, first, later }
     }
 
     /// Waits for the flight of `key`. If there is none, `start` is given the leader of a new one, and
@@ -77,7 +81,11 @@ impl Flights {
             // The one copy of the key, which the table and whoever ends the flight share.
             let mut copy = None;
             let own = || Arc::clone(copy.insert(Arc::from(key)));
-            let follower = match self.flights_at(&home).join_with(key, own) {
+            let role = match home.number() {
+                0 => self.first.join_with(key, own),
+                _ => self.flights_at(&home).join_with(key, own),
+            };
+            let follower = match role {
                 Role::Follower(follower) => follower,
                 Role::Leader(leader) => {
                     let follower = leader.follow();
@@ -97,14 +105,14 @@ impl Flights {
         Err(GetError::Abandoned { key: key.into() })
     }
 
-    /// Returns the flights that live at `home`.
+    /// Returns the flights that live at `home`, which is not the first one.
     fn flights_at(&self, home: &Home) -> singleflight::Group<Arc<str>, Entry, GetError> {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let table = self.later.read().unwrap_or_else(PoisonError::into_inner);
         if table.home >= home.number() {
             return table.flights.clone();
         }
         drop(table);
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.later.write().unwrap_or_else(PoisonError::into_inner);
         if table.home < home.number() {
             *table = Table { flights: singleflight::Group::new(), home: home.number() };
         }
