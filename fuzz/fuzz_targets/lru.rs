@@ -1,6 +1,6 @@
 //! `LruCache` does what the crate `lru` does, for any sequence of operations.
 //!
-//! `cargo +nightly fuzz run lru` runs it, under AddressSanitizer.
+//! `cargo xtask fuzz lru` runs it, under AddressSanitizer.
 
 #![no_main]
 

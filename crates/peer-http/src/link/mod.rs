@@ -34,5 +34,7 @@ pub(crate) mod owner;
 
 #[cfg(fuzzing)]
 pub mod fuzzing;
+#[cfg(fuzzing)]
+mod scripted;
 #[cfg(test)]
 mod tests;
