@@ -12,5 +12,6 @@ pub mod cargo;
 pub mod ci;
 pub mod codegen;
 pub mod e2e;
+pub mod fuzz;
 pub mod tidy;
 pub mod workspace;

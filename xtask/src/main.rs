@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, ci, codegen, e2e, tidy};
+use xtask::{bench, ci, codegen, e2e, fuzz, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The tasks of the workspace")]
@@ -21,6 +21,7 @@ enum Task {
     Codegen(codegen::Args),
     /// Test the loader of the example `node` over private MariaDB and PostgreSQL servers
     Databases(e2e::Args),
+    Fuzz(fuzz::Args),
     /// Check that nodes of Go's groupcache and ours can share a ring
     Interop(e2e::Args),
     /// Have nodes share a ring with peers that misbehave, and see what they use and answer
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Task::Cluster(args) => e2e::run("cluster", &args),
         Task::Codegen(args) => codegen::run(&args),
         Task::Databases(args) => e2e::run("databases", &args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Interop(args) => e2e::run("interop", &args),
         Task::Soak(args) => e2e::run("soak", &args),
         Task::Tidy(args) => tidy::run(&args),
