@@ -113,7 +113,9 @@ fn header(len: u32, kind: u8, flags: u8, aux: u16, id: Id) -> [u8; 16] {
 pub struct Manner {
     /// Whether the first thing that is sent is what lets the rest be read.
     is_met: bool,
-    /// Where the bytes are cut into reads.
+    /// How many bytes came behind the agreement on frames.
+    early: u8,
+    /// Where the others are cut into reads.
     cuts: Vec<u8>,
     pauses: bool,
     write_bytes: u8,
@@ -124,7 +126,8 @@ impl Manner {
     pub fn cut(self, pieces: impl Iterator<Item = Vec<u8>>) -> Sent {
         let met = self.is_met.then(|| Piece::Met.into_bytes());
         let bytes: Vec<u8> = met.into_iter().chain(pieces).flatten().collect();
-        let (mut rest, mut reads) = (&bytes[..], Vec::new());
+        let (early, mut rest) = bytes.split_at(bytes.len().min(self.early.into()));
+        let mut reads = Vec::new();
         for cut in self.cuts {
             let (read, behind) = rest.split_at(rest.len().min(cut.into()));
             reads.push(read.to_vec());
@@ -136,6 +139,6 @@ impl Manner {
             // A large value in single bytes takes long, and shows nothing that parts do not.
             bytes => usize::from(bytes) * 16,
         };
-        Sent { reads, pauses: self.pauses, write_bytes }
+        Sent { early: early.to_vec(), reads, pauses: self.pauses, write_bytes }
     }
 }

@@ -7,6 +7,8 @@ use super::scripted::{Script, check_asker, check_owner};
 /// What the other side sends, and how it comes and is taken.
 #[derive(Debug)]
 pub struct Sent {
+    /// What came behind the agreement on frames, and was read with it.
+    pub early: Vec<u8>,
     /// What each read brings. The end of the stream follows.
     pub reads: Vec<Vec<u8>>,
     /// Whether the connection is not ready every other time that it is asked.
@@ -16,8 +18,8 @@ pub struct Sent {
 }
 
 impl From<Sent> for Script {
-    fn from(Sent { reads, pauses, write_bytes }: Sent) -> Self {
-        Self { reads, pauses, write_bytes }
+    fn from(Sent { early, reads, pauses, write_bytes }: Sent) -> Self {
+        Self { early, reads, pauses, write_bytes }
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) mod owner;
 
 #[cfg(fuzzing)]
 pub mod fuzzing;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 mod scripted;
 #[cfg(test)]
 mod tests;

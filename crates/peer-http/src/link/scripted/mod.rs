@@ -50,7 +50,8 @@ pub(crate) async fn ask(script: &Script) -> Asked {
         let number = waiter.request.key.parse().expect("keys are numbers");
         *detours.lock().expect("no panic").entry(number).or_default() += 1;
     });
-    let (link, driver) = Link::new(Stream::new(script), b"", None, LinkConfig::default(), detour);
+    let (link, driver) =
+        Link::new(Stream::new(script), &script.early, None, LinkConfig::default(), detour);
     for number in 0..GETS {
         let told = Arc::clone(&told);
         let completion = Completion::new(move |answer| {
@@ -68,7 +69,7 @@ pub(crate) async fn ask(script: &Script) -> Asked {
 }
 
 /// Returns what a completion was told, as text that can be compared.
-fn tell(answer: Result<Answer, PeerError>) -> String {
+pub(crate) fn tell(answer: Result<Answer, PeerError>) -> String {
     match answer {
         Ok(answer) => format!("{answer:?}"),
         Err(error) => format!("{:?}: {}", error.kind, error.causes()),
@@ -117,7 +118,8 @@ pub(crate) async fn serve(script: &Script) -> Served {
     let (handler, config) = (Arc::new(Letters), Arc::new(Config::default()));
     let mut stream = Stream::new(script);
     let activity = Activity::default();
-    let end = Serving::new(&mut stream, b"", None, handler, config, activity, pending()).await;
+    let early = &script.early;
+    let end = Serving::new(&mut stream, early, None, handler, config, activity, pending()).await;
     // Loads are dropped with the link. The runtime does it, which here has nothing else to do.
     let runtime = Handle::current().metrics();
     while runtime.num_alive_tasks() > 0 {

@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What the other end sends, and how it comes and is taken.
 #[derive(Debug, Clone)]
 pub(crate) struct Script {
+    /// What came behind the agreement on frames, and was read with it.
+    pub(crate) early: Vec<u8>,
     /// What each read brings. The end of the stream follows.
     pub(crate) reads: Vec<Vec<u8>>,
     /// Whether the connection is not ready every other time that it is asked.
@@ -21,12 +23,13 @@ pub(crate) struct Script {
 impl Script {
     /// Returns the script that brings `bytes` at once, and is always ready.
     pub(crate) fn whole(bytes: &[u8]) -> Self {
-        Self { reads: vec![bytes.to_vec()], pauses: false, write_bytes: usize::MAX }
+        let (early, reads) = (Vec::new(), vec![bytes.to_vec()]);
+        Self { early, reads, pauses: false, write_bytes: usize::MAX }
     }
 
     /// Returns all that is sent.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.reads.concat()
+        [&self.early[..], &self.reads.concat()].concat()
     }
 }
 

@@ -9,6 +9,7 @@ mod owner_bounds;
 mod page;
 mod random;
 mod sockets;
+mod splits;
 mod together;
 
 use std::future::{self, Pending};
