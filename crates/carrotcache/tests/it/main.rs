@@ -10,11 +10,15 @@ mod get;
 #[cfg(feature = "http")]
 mod http;
 mod invariants;
+#[cfg(feature = "http")]
+mod links;
 mod logs;
 mod memory;
 mod messages;
 mod mirror;
 mod peers;
+#[cfg(all(unix, feature = "http"))]
+mod processes;
 mod quickstart;
 mod runtimes;
 mod support;
