@@ -157,7 +157,7 @@ mod tests {
     fn benchmarks_in_a_file_and_in_a_folder_are_looked_into() {
         let found = benchmarks(&workspace::metadata().unwrap());
         for (name, file, expected) in
-            [("lru", "lru/main.rs", true), ("peer_cpu", "peer_cpu.rs", false)]
+            [("lru", "lru/main.rs", true), ("peer_cpu", "peer_cpu/main.rs", false)]
         {
             let benchmark = found.iter().find(|benchmark| benchmark.name == name).unwrap();
             assert!(benchmark.source.ends_with(file), "{benchmark:?}");
