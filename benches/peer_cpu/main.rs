@@ -25,6 +25,7 @@ fn main() -> Result<()> {
     let number = |text: &str| text.parse::<usize>().context("a number is expected");
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => compare(ROUNDS),
+        ["--waits"] => Runtime::new()?.block_on(tail::compare(ROUNDS)),
         ["--rounds", rounds] => compare(number(rounds)?),
         ["--syscalls"] => syscalls::count(),
         // What this program runs of itself.

@@ -113,14 +113,14 @@ impl Line {
     fn spawn_get(self: &Arc<Self>, waiter: Waiter) {
         let line = Arc::clone(self);
         self.runtime.spawn(async move {
-            let Waiter { request, completion } = waiter;
+            let Waiter { request, completion, .. } = waiter;
             let answered = line.http.get(&request).await;
             let is_late = answered.as_ref().is_err_and(|e| e.kind == PeerErrorKind::TimedOut);
             // Perhaps the owner loads. Over a link that came about meanwhile it can say so.
             if let Some(link) = is_late.then(|| line.lock().link()).flatten()
                 && Instant::now().into_std() < request.deadline
             {
-                match link.get(Waiter { request, completion }) {
+                match link.get(Waiter::new(request, completion)) {
                     Ok(_sent) => {}
                     Err(Unsent { waiter, .. }) => waiter.completion.tell(answered),
                 }
@@ -245,7 +245,7 @@ impl Drop for Asking {
 ///
 /// It holds nothing of the line: the link holds it, and would hold itself.
 fn detour(http: HttpPeer, runtime: Handle) -> Detour {
-    Arc::new(move |Waiter { request, completion }| {
+    Arc::new(move |Waiter { request, completion, .. }| {
         let http = http.clone();
         runtime.spawn(async move { completion.tell(http.get(&request).await) });
     })

@@ -73,14 +73,16 @@ impl Peer for Member {
 
     fn ask(&self, request: Request, completion: Completion) {
         match Handle::try_current() {
-            Ok(runtime) => self.on_line(&runtime, |line| line.ask(Waiter { request, completion })),
+            Ok(runtime) => {
+                self.on_line(&runtime, |line| line.ask(Waiter::new(request, completion)));
+            }
             Err(_outside) => refuse(completion),
         }
     }
 
     fn ask_many(&self, requests: Vec<(Request, Completion)>) {
         let waiters =
-            requests.into_iter().map(|(request, completion)| Waiter { request, completion });
+            requests.into_iter().map(|(request, completion)| Waiter::new(request, completion));
         match Handle::try_current() {
             Ok(runtime) => self.on_line(&runtime, |line| line.ask_many(waiters.collect())),
             Err(_outside) => waiters.for_each(|waiter| refuse(waiter.completion)),

@@ -38,6 +38,21 @@ pub(crate) struct Driver<IO> {
     told: Vec<(Waiter, Told)>,
 }
 
+/// Who was told something.
+#[derive(Default, Clone, Copy)]
+struct Tally {
+    /// Those that had been sent together, for callers who wait for many.
+    batched: usize,
+    /// All others: each has a caller of its own.
+    callers: usize,
+}
+
+impl Tally {
+    fn any(self) -> bool {
+        self.batched + self.callers > 0
+    }
+}
+
 enum Told {
     Answer(Result<Answer, PeerError>),
     Detour,
@@ -57,11 +72,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 Err(end) => return Err(self.read_last(cx, end)),
             };
             let told = self.read(cx)?;
-            if told > 0 && self.clock.is_due() {
+            if told.any() && self.clock.is_due() {
                 let times = self.shared.lock().times();
                 self.sleep(cx, times)?;
             }
-            if told > 1 {
+            if told.callers > 1 {
                 // Those who were told have probably something to ask. They run before this task does
                 // again, and their requests go out in one write: at 64 gets in flight that is worth
                 // two thirds of the CPU. At one get in flight it would cost a third.
@@ -69,7 +84,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 cx.waker().wake_by_ref();
                 return Ok(());
             }
-            if told == 1 {
+            if told.any() {
                 continue; // Read on: the socket wakes only whoever has found it empty.
             }
             let rest = self.shared.lock().rest(cx.waker(), blocked);
@@ -111,13 +126,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
     }
 
-    /// Reads until somebody was told something, or nothing more is there. Returns how many were told.
-    fn read(&mut self, cx: &mut Context<'_>) -> Result<usize, End> {
+    /// Reads until somebody was told something, or nothing more is there. Returns who was told.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<Tally, End> {
         loop {
             let parsed = self.inbox.parse(&self.shared);
             let told = self.tell();
             parsed?;
-            if told > 0 {
+            if told.any() {
                 return Ok(told);
             }
             match broken(self.inbox.poll_read(cx, &mut self.io))? {
@@ -126,7 +141,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                     self.clock.hear();
                     self.shared.traffic().receive(count);
                 }
-                Poll::Pending => return Ok(0),
+                Poll::Pending => return Ok(Tally::default()),
             }
         }
     }
@@ -136,18 +151,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     fn read_last(&mut self, cx: &mut Context<'_>, end: End) -> End {
         loop {
             match self.read(cx) {
-                Ok(0) => return end,
-                Ok(_) => {}
+                Ok(told) if told.any() => {}
+                Ok(_) => return end,
                 Err(end) => return end,
             }
         }
     }
 
-    /// Tells everybody what has come for them. Returns how many that were.
-    fn tell(&mut self) -> usize {
+    /// Tells everybody what has come for them. Returns who that was.
+    fn tell(&mut self) -> Tally {
         let events = self.inbox.events();
         if events.is_empty() {
-            return 0;
+            return Tally::default();
         }
         let mut state = self.shared.lock();
         let slots = state.slots();
@@ -164,8 +179,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             self.told.extend(slots.take(id).map(|waiter| (waiter, told)));
         }
         drop(state);
-        let told = self.told.len();
+        let mut told = Tally::default();
         for (waiter, answer) in self.told.drain(..) {
+            *(if waiter.is_batched { &mut told.batched } else { &mut told.callers }) += 1;
             match answer {
                 Told::Answer(answer) => waiter.completion.tell(answer),
                 Told::Detour => self.shared.detour(waiter),

@@ -158,7 +158,7 @@ mod tests {
     fn waiter(key: &str) -> Waiter {
         let deadline = Instant::now() + Duration::from_secs(60);
         let completion = Completion::new(drop);
-        Waiter { request: Request::new("g", key, deadline.into_std()), completion }
+        Waiter::new(Request::new("g", key, deadline.into_std()), completion)
     }
 
     fn key(waiter: Option<Waiter>) -> Option<String> {

@@ -108,7 +108,8 @@ impl State {
         let max_bytes = self.max_request_bytes();
         let mut unsent = Vec::new();
         let mut open: Option<(ManyWriter, Arc<str>, std::time::Instant)> = None;
-        for waiter in waiters {
+        for mut waiter in waiters {
+            waiter.is_batched = true;
             if let Some(why) = self.refusal(&waiter.request, config) {
                 unsent.push(Unsent { waiter, why });
                 continue;

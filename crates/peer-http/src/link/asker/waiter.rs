@@ -9,6 +9,14 @@ use carrotcache_peer::{Completion, Request};
 pub(crate) struct Waiter {
     pub(crate) request: Request,
     pub(crate) completion: Completion,
+    /// Whether it was sent together with others, for one caller that waits for all of them.
+    pub(super) is_batched: bool,
+}
+
+impl Waiter {
+    pub(crate) fn new(request: Request, completion: Completion) -> Self {
+        Self { request, completion, is_batched: false }
+    }
 }
 
 /// A get that was not sent, given back.

@@ -59,7 +59,7 @@ pub(crate) async fn ask(script: &Script) -> Asked {
         });
         let deadline = Instant::now() + Duration::from_secs(60);
         let request = Request::new("g", number.to_string(), deadline);
-        assert!(link.get(Waiter { request, completion }).is_ok());
+        assert!(link.get(Waiter::new(request, completion)).is_ok());
     }
     let end = driver.await;
     assert_eq!(link.in_flight(), 0, "no slot is left");

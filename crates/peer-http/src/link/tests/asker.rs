@@ -195,7 +195,7 @@ async fn a_name_longer_than_a_frame_is_given_back() {
     for (group, key) in [("g".repeat(65_536), "k".into()), ("g".into(), "k".repeat(2 << 20))] {
         let request = Request::new(group, key, (Instant::now() + TIME).into_std());
         let (completion, _told) = completion();
-        let unsent = asker.link.get(Waiter { request, completion }).expect_err("it is too long");
+        let unsent = asker.link.get(Waiter::new(request, completion)).expect_err("it is too long");
         assert_eq!(unsent.why, Why::TooLong);
     }
 }

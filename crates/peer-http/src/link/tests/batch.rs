@@ -14,7 +14,7 @@ fn send_batch(link: &Link, keys: &[String]) -> (Vec<oneshot::Receiver<Told>>, Ve
     let waiters = keys.iter().map(|key| {
         let (completion, told) = completion();
         receivers.push(told);
-        Waiter { request: Request::new("g", key.as_str(), deadline), completion }
+        Waiter::new(Request::new("g", key.as_str(), deadline), completion)
     });
     let unsent = link.get_many(waiters.collect());
     (receivers, unsent.into_iter().map(|unsent| unsent.why).collect())

@@ -49,7 +49,7 @@ fn waiter(key: &str) -> (Waiter, oneshot::Receiver<Told>) {
 fn waiter_for(key: &str, time: Duration) -> (Waiter, oneshot::Receiver<Told>) {
     let (completion, told) = completion();
     let deadline = Instant::now() + time;
-    (Waiter { request: Request::new("g", key, deadline.into_std()), completion }, told)
+    (Waiter::new(Request::new("g", key, deadline.into_std()), completion), told)
 }
 
 fn completion() -> (Completion, oneshot::Receiver<Told>) {

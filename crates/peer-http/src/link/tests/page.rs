@@ -66,7 +66,7 @@ fn request(key: &str, time: Duration) -> Request {
 
 fn scores_waiter(key: &str, time: Duration) -> (Waiter, oneshot::Receiver<Told>) {
     let (completion, told) = completion();
-    (Waiter { request: request(key, time), completion }, told)
+    (Waiter::new(request(key, time), completion), told)
 }
 
 #[tokio::test(start_paused = true)]

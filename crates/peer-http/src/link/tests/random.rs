@@ -113,7 +113,7 @@ impl Run {
         let completion = Completion::new(move |told| answers.lock().unwrap()[number].push(told));
         let deadline = Instant::now() + time;
         let request = Request::new("g", format!("key {number}"), deadline.into_std());
-        if let Err(unsent) = self.asker.link.get(Waiter { request, completion }) {
+        if let Err(unsent) = self.asker.link.get(Waiter::new(request, completion)) {
             // It is told by being dropped: it was given back.
             return drop(unsent);
         }

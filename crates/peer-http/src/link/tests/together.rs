@@ -153,7 +153,7 @@ impl Chain {
             next.go_on();
         });
         let deadline = (Instant::now() + TIME).into_std();
-        let waiter = Waiter { request: Request::new("g", "k", deadline), completion };
+        let waiter = Waiter::new(Request::new("g", "k", deadline), completion);
         self.link.get(waiter).expect("it is sent");
     }
 }
