@@ -155,13 +155,16 @@
 //! # Where to look
 //!
 //! `pool` (who owns a key, and where peers are; `member`: a peer, `line`: how it is asked, `standing`:
-//! whether there is a link), `link` (`asker` and `owner`: its two sides, `frame`: what is sent), `http` (`client`: a get, `reply`: what is read of
-//! an answer, `meter`, `room` and `patience`: what bounds it, `connection`, `connections` and
-//! `sweeper`: the sockets under it, `connect`, `lookup` and `race`: how they are opened, `service`:
-//! a request, `switch`: one that becomes a link, `unsent`: what may wait to be sent, `listener` and `places`: who may connect, `stage`
-//! and `guarded`: what a connection is at and how long it has for that), `wire` (`path`, `message`,
-//! `outcome`, `upgrade`: what is sent, `head`: what is believed), `config` (every bound and its default).
+//! whether there is a link), `link` (`asker` and `owner`: its two sides, `frame`: what is sent), `http`
+//! (`client`: a get, `reply`: what is read of an answer, `meter`, `room` and `patience`: what bounds
+//! it, `connection`, `connections` and `sweeper`: the sockets under it, `connect`, `lookup` and
+//! `race`: how they are opened, `service`: a request, `switch`: one that becomes a link, `unsent`:
+//! what may wait to be sent, `listener` and `places`: who may connect, `stage` and `guarded`: what a
+//! connection is at and how long it has for that), `wire` (`path`, `message`, `outcome`, `upgrade`:
+//! what is sent, `head`: what is believed), `config` (every bound and its default), `alarm` (the timer
+//! of a connection).
 
+mod alarm;
 mod config;
 mod error;
 mod http;

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use crate::alarm::Alarm;
 use crate::http::stage::Stage;
 
 /// A socket over which nobody waits without end.
@@ -144,33 +145,6 @@ impl Progress {
     }
 }
 
-/// A timer that is set only when it has to be.
-///
-/// To set one costs a lock of the runtime's. Most deadlines are never met and lie behind the one
-/// before, so that an early alarm, which is then set anew, costs less than one that is always right.
-struct Alarm(Pin<Box<Sleep>>);
-
-impl Alarm {
-    /// Returns an alarm for `deadline`.
-    fn at(deadline: Instant) -> Self {
-        Self(Box::pin(sleep_until(deadline)))
-    }
-
-    /// Returns whether it is `deadline` or later, and wakes the task then if it is not.
-    fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        if self.0.deadline() > deadline {
-            self.0.as_mut().reset(deadline);
-        }
-        loop {
-            ready!(self.0.as_mut().poll(cx));
-            if self.0.deadline() >= deadline {
-                return Poll::Ready(());
-            }
-            self.0.as_mut().reset(deadline);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,18 +162,5 @@ mod tests {
         assert_eq!(progress.since(later), start, "still too little");
         progress.took(1);
         assert_eq!(progress.since(last), last, "it went on well in between");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn alarm_goes_off_at_the_deadline_that_it_is_asked_for() {
-        let start = Instant::now();
-        let mut alarm = Alarm::at(start + Duration::from_secs(5));
-        for secs in [30, 1, 2] {
-            let deadline = start + Duration::from_secs(secs);
-            let early = std::future::poll_fn(|cx| Poll::Ready(alarm.poll(cx, deadline))).await;
-            assert_eq!(early.is_ready(), Instant::now() >= deadline);
-            std::future::poll_fn(|cx| alarm.poll(cx, deadline)).await;
-            assert_eq!(Instant::now(), deadline.max(start + Duration::from_secs(30)));
-        }
     }
 }

@@ -1,22 +1,20 @@
 //! The one timer of a link, and what it tells of the owner's life.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::state::Times;
+use crate::alarm::Alarm;
 use crate::link::config::LinkConfig;
 use crate::link::end::End;
 
 /// One timer, armed at the earliest thing that may be due: a get's deadline, a ping, an end.
 ///
-/// A timer for each get would cost more than the get. What becomes due later than the timer is armed
-/// leaves it alone; when it fires too early for anything, it is armed anew.
+/// A timer for each get would cost more than the get. What becomes due later than the [`Alarm`] is
+/// set to leaves it alone.
 pub(super) struct Clock {
-    sleep: Pin<Box<Sleep>>,
-    armed: Option<Instant>,
+    alarm: Alarm,
     /// When the last bytes came.
     heard: Instant,
     /// When the owner was pinged, if nothing has come since.
@@ -34,7 +32,7 @@ pub(super) enum Silence {
 impl Clock {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { sleep: Box::pin(sleep_until(now)), armed: None, heard: now, pinged: None }
+        Self { alarm: Alarm::at(now), heard: now, pinged: None }
     }
 
     /// Something came. Anything is a sign of life.
@@ -47,7 +45,7 @@ impl Clock {
     ///
     /// A link that is read without a pause never sleeps, and would never ask its timer.
     pub(super) fn is_due(&self) -> bool {
-        self.armed.is_some_and(|armed| armed <= self.heard)
+        self.alarm.set_to() <= self.heard
     }
 
     /// Waits for the next thing that may be due. Ready with the present once it is.
@@ -63,14 +61,7 @@ impl Clock {
         });
         let due = [life, times.expires].into_iter().flatten().min();
         let Some(due) = due else { return Poll::Pending };
-        if self.armed.is_none_or(|armed| due < armed) {
-            self.armed = Some(due);
-            self.sleep.as_mut().reset(due);
-        }
-        if self.sleep.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        self.armed = None;
+        ready!(self.alarm.poll(cx, due));
         Poll::Ready(Instant::now())
     }
 

@@ -1,18 +1,16 @@
 //! How long an asker is waited for.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use crate::alarm::Alarm;
 use crate::link::config::LinkConfig;
 use crate::link::end::End;
 
 /// One timer, armed at the earliest thing that may be due.
 pub(super) struct Clock {
-    sleep: Pin<Box<Sleep>>,
-    armed: Option<Instant>,
+    alarm: Alarm,
     /// When the last bytes came.
     heard: Instant,
     /// When the socket last took bytes, if it takes no more.
@@ -31,8 +29,7 @@ pub(super) enum Due {
 impl Clock {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        let sleep = Box::pin(sleep_until(now));
-        Self { sleep, armed: None, heard: now, blocked_since: None, parted: None }
+        Self { alarm: Alarm::at(now), heard: now, blocked_since: None, parted: None }
     }
 
     /// Returns when the last bytes came.
@@ -80,14 +77,7 @@ impl Clock {
         let silent = Some(self.heard + silence).filter(|_| self.parted.is_none());
         let due = [stalled, drained, silent].into_iter().flatten().min();
         let Some(due) = due else { return Poll::Pending };
-        if self.armed.is_none_or(|armed| due < armed) {
-            self.armed = Some(due);
-            self.sleep.as_mut().reset(due);
-        }
-        if self.sleep.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        self.armed = None;
+        ready!(self.alarm.poll(cx, due));
         let now = Instant::now();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         Poll::Ready(if is_due(stalled) {
