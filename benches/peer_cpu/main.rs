@@ -4,8 +4,11 @@
 //! microseconds a get, and how long a small value takes beside large ones. Owners are processes of
 //! their own; the Redis server is Debian's `redis-server`, started here, and left out where it is
 //! missing. The contenders take turns, round by round, so that what else the machine does hits all
-//! of them; the tables show medians. `-- --rounds N` sets the number of rounds, `-- --syscalls`
-//! counts system calls instead, by `strace`. Linux only: the time is read from `/proc`.
+//! of them; the tables show medians.
+//!
+//! `-- --rounds N` sets the number of rounds, `-- --waits` prints the second table alone,
+//! `-- --syscalls` counts system calls instead, by `strace`. Linux only: the time is read from
+//! `/proc`.
 
 mod cpu;
 mod owner;
@@ -35,7 +38,7 @@ fn main() -> Result<()> {
             one_thread()?.block_on(owner::own(name, number(bytes)?))
         }
         ["ask", address] => one_thread()?.block_on(syscalls::ask(address)),
-        _ => bail!("the options are --rounds N and --syscalls"),
+        _ => bail!("the options are --rounds N, --waits and --syscalls"),
     }
 }
 

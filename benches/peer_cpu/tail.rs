@@ -13,7 +13,7 @@ const SMALL_BYTES: usize = 100;
 /// How many gets of small values are under way, and how many of large ones.
 const SMALL_AT_A_TIME: usize = 8;
 const LARGE_AT_A_TIME: usize = 64;
-const GETS: usize = 16_384;
+const GETS: usize = 4_096;
 
 /// Measures alone and beside, in rounds that take turns, and prints the table.
 pub(crate) async fn compare(rounds: usize) -> Result<()> {

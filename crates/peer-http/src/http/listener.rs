@@ -99,6 +99,10 @@ struct Server<H> {
     shutdown: watch::Sender<bool>,
 }
 
+/// How many bytes of a link's answers the operating system keeps that are not sent yet.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MAX_UNSENT_BYTES: u32 = 128 << 10;
+
 /// What the head of a request may have beside the names: a method and headers.
 const MAX_BARE_HEAD_BYTES: usize = 16 << 10;
 
@@ -207,6 +211,7 @@ async fn serve_link<H: Handler>(
     // The link has clocks of its own, and writes from the cache: it needs the socket itself.
     let Ok(parts) = upgraded.downcast::<TokioIo<Guarded>>() else { return };
     let stream = parts.io.into_inner().into_stream();
+    limit_unsent(&stream);
     let activity = Activity::default();
     let drained = async {
         tokio::select! {
@@ -216,6 +221,16 @@ async fn serve_link<H: Handler>(
         }
     };
     switch.serve(stream, &parts.read_buf, activity.clone(), drained).await;
+}
+
+/// Lets the operating system keep no more that is not sent than it takes to be busy. What it has can be
+/// overtaken by nothing, and small answers are to overtake large ones.
+fn limit_unsent(stream: &TcpStream) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // Where it is not taken, small answers wait for longer, and all else is the same.
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = stream;
 }
 
 /// Takes what becomes of a connection, if it becomes a link.

@@ -38,6 +38,10 @@ pub(crate) struct Driver<IO> {
     told: Vec<(Waiter, Told)>,
 }
 
+/// How many callers are told, each by a read of its own, before they have their turn. Large values come
+/// one a read, and those who were told a small one in between would wait for as long as more come.
+const MAX_CALLERS: usize = 4;
+
 /// Who was told something.
 #[derive(Default, Clone, Copy)]
 struct Tally {
@@ -66,6 +70,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
 
     /// Does whatever can be done without waiting.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let mut callers = 0;
         loop {
             let blocked = match self.write(cx) {
                 Ok(blocked) => blocked,
@@ -76,7 +81,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 let times = self.shared.lock().times();
                 self.sleep(cx, times)?;
             }
-            if told.callers > 1 {
+            callers += told.callers;
+            if told.callers > 1 || callers >= MAX_CALLERS {
                 // Those who were told have probably something to ask. They run before this task does
                 // again, and their requests go out in one write: at 64 gets in flight that is worth
                 // two thirds of the CPU. At one get in flight it would cost a third.
