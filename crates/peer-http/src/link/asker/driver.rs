@@ -142,7 +142,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 return Ok(told);
             }
             match broken(self.inbox.poll_read(cx, &mut self.io))? {
-                Poll::Ready(0) => return Err(End::Closed),
+                Poll::Ready(0) => return Err(self.shared.lock().closed()),
                 Poll::Ready(count) => {
                     self.clock.hear();
                     self.shared.traffic().receive(count);

@@ -250,18 +250,30 @@ impl State {
             return Rest::Write;
         }
         // What could not be written is no reason to stay: a peer that reads nothing would hold the task.
-        if self.slots.in_flight() == 0 {
-            match self.standing {
-                Standing::Unneeded => return Rest::End(End::Unneeded),
-                Standing::Goodbye => return Rest::End(End::Goodbye),
-                Standing::Open | Standing::Over => {}
-            }
+        if let Some(end) = self.farewell() {
+            return Rest::End(end);
         }
         self.scheduled = false;
         if !self.task.as_ref().is_some_and(|task| task.will_wake(waker)) {
             self.task = Some(waker.clone());
         }
         Rest::Sleep(self.times())
+    }
+
+    /// Returns why the link may end, if nothing is under way and one side wants it no more.
+    fn farewell(&self) -> Option<End> {
+        match self.standing {
+            _ if self.slots.in_flight() > 0 => None,
+            Standing::Unneeded => Some(End::Unneeded),
+            Standing::Goodbye => Some(End::Goodbye),
+            Standing::Open | Standing::Over => None,
+        }
+    }
+
+    /// Returns why the link ends when the owner has closed the connection. It may have been faster
+    /// than this side, when both had said goodbye.
+    pub(super) fn closed(&self) -> End {
+        self.farewell().unwrap_or(End::Closed)
     }
 
     /// Takes out the gets whose time is over, and writes that nobody waits for them.

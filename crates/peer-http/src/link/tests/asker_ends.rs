@@ -189,6 +189,24 @@ async fn a_dropped_handle_says_goaway_and_leaves_when_all_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_owner_that_closes_first_after_a_goodbye_has_not_broken_the_link() {
+    let (asker, mut owner) = Asker::met().await;
+    let get = asker.get("k");
+    let id = owner.read_get("k").await;
+    let Asker { link, ended, .. } = asker;
+    drop(link);
+    owner.value(id, b"v").await;
+    drop(owner);
+    assert_eq!(value(get).await, "v");
+    assert!(matches!(*soon(ended).await.unwrap(), End::Unneeded));
+
+    let (asker, mut owner) = Asker::met().await;
+    owner.bare(kind::GOAWAY, Id::default()).await;
+    drop(owner);
+    assert!(matches!(*asker.end().await, End::Goodbye));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_link_that_nobody_needs_ends_though_its_owner_reads_nothing() {
     let (asker, _owner) = Asker::met().await;
     let (waiter, get) = waiter_for(&"k".repeat(60_000), millis(100));
