@@ -1,4 +1,8 @@
 //! Why a link ended.
+//!
+//! It is told twice: to the log, as it is, and to the gets that were under way, as a
+//! [`PeerErrorKind`] beside those that HTTP has. None is a verdict, so all of them are loaded where
+//! they were asked for.
 
 use std::io;
 use std::sync::Arc;
@@ -26,10 +30,16 @@ pub(crate) enum End {
     Broken(#[source] io::Error),
     /// The peer said nothing, not even to a ping.
     #[error("the peer was silent for {silence:?}, and did not answer a ping")]
-    Silent { silence: Duration },
+    Silent {
+        /// How long nothing had come.
+        silence: Duration,
+    },
     /// The peer took nothing of what was to be written.
     #[error("the peer read nothing for {time:?}")]
-    Stalled { time: Duration },
+    Stalled {
+        /// The time that it had.
+        time: Duration,
+    },
     /// The time for a farewell is over.
     #[error("the time to end gently is over")]
     Drained,
@@ -42,12 +52,14 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// Returns whether both sides meant it.
+    /// Returns whether both sides meant it. Such an end says nothing bad of the peer, which may be
+    /// asked for a new link at once.
     pub(crate) fn is_gentle(&self) -> bool {
         matches!(self, Self::Unneeded | Self::Goodbye)
     }
 
-    /// Returns the error of the gets that were under way.
+    /// Returns the error of the gets that were under way. It has this end as its cause, and is
+    /// cloned for each of them.
     pub(crate) fn to_error(self: &Arc<Self>) -> PeerError {
         let kind = match **self {
             Self::Silent { .. } | Self::Stalled { .. } => PeerErrorKind::Unreachable,

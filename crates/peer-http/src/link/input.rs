@@ -1,4 +1,7 @@
 //! Bytes that have been read and not yet taken.
+//!
+//! One buffer for each side of a link. A frame that is all there is looked at where it lies; one
+//! that is not is read on behind what there is of it.
 
 use std::future::Future;
 use std::io;
@@ -20,6 +23,7 @@ pub(crate) const KEPT_BYTES: usize = 256 << 10;
 /// A buffer that is filled at its end and taken from at its front.
 ///
 /// It grows as bytes arrive, never by what a header promises, and gives back what it does not need.
+/// A peer that announces a megabyte and sends a byte costs what every peer costs, [`WINDOW_BYTES`].
 pub(crate) struct Input {
     buffer: Vec<u8>,
     /// How much of it has been taken.
@@ -34,6 +38,7 @@ impl Input {
         Self { buffer, taken: 0 }
     }
 
+    /// Returns what has been read and not taken.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.buffer[self.taken..]
     }
@@ -44,6 +49,8 @@ impl Input {
     }
 
     /// Reads once, at most `max` bytes. Returns how many came; zero at the end of the stream.
+    ///
+    /// There is always room for some, so that zero means nothing else.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -76,8 +83,8 @@ impl Input {
     }
 }
 
-/// Reads once to the end of `buffer`, at most `max` bytes, within its capacity unless that is used up.
-/// Returns how many came; zero at the end of the stream.
+/// Reads once to the end of `buffer`, at most `max` bytes, within its capacity unless that is used
+/// up. Returns how many came; zero at the end of the stream.
 pub(crate) fn poll_read_into(
     cx: &mut Context<'_>,
     io: &mut (impl AsyncRead + Unpin),

@@ -11,6 +11,11 @@ use crate::link::end::End;
 
 /// One timer, armed at the earliest thing that may be due: a get's deadline, a ping, an end.
 ///
+/// The owner is pinged when nothing has come from it for a while although gets are under way, and
+/// is taken for dead when nothing comes of that. The ping is not told from other frames: whatever
+/// comes shows that it lives. A get whose owner is loading needs no timer of its own for this,
+/// since one connection lives or dies for all its gets.
+///
 /// A timer for each get would cost more than the get. What becomes due later than the [`Alarm`] is
 /// set to leaves it alone.
 pub(super) struct Clock {
@@ -30,6 +35,7 @@ pub(super) enum Silence {
 }
 
 impl Clock {
+    /// Returns the clock of a link that begins now.
     pub(super) fn new() -> Self {
         let now = Instant::now();
         Self { alarm: Alarm::at(now), heard: now, pinged: None }
@@ -48,7 +54,8 @@ impl Clock {
         self.alarm.set_to() <= self.heard
     }
 
-    /// Waits for the next thing that may be due. Ready with the present once it is.
+    /// Waits for the next thing that may be due. Ready with the present once it is. Waits for
+    /// nothing, and sets no timer, while nothing is under way.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -65,7 +72,11 @@ impl Clock {
         Poll::Ready(Instant::now())
     }
 
-    /// Returns what the owner's silence means at `now`, and remembers a ping.
+    /// Returns what the owner's silence means at `now`, and remembers a ping, which is to be sent.
+    ///
+    /// # Errors
+    ///
+    /// When a ping was not answered in time: the end of the link.
     pub(super) fn judge(
         &mut self,
         now: Instant,
@@ -91,8 +102,8 @@ impl Clock {
         self.heard.max(busy_since)
     }
 
-    /// Returns when the ping was sent that is not answered yet. One that was sent before a pause does
-    /// not count: nobody looked for its answer.
+    /// Returns when the ping was sent that is not answered yet. One that was sent before a pause
+    /// does not count: nobody looked for its answer.
     fn unanswered(&self, busy_since: Instant) -> Option<Instant> {
         self.pinged.filter(|pinged| *pinged >= busy_since)
     }

@@ -1,4 +1,9 @@
 //! The task of the asker's side, which owns the socket.
+//!
+//! A turn writes, reads and tells, until there is nothing left to do without waiting. It writes
+//! first: what a caller has just asked should be on its way while the answers of others are read.
+//! The lock of the state is taken for moments only, never over a read, a write or a completion,
+//! since a completion is code of somebody else, which may well ask the next get of this same link.
 
 use std::future::Future;
 use std::io;
@@ -24,12 +29,15 @@ use crate::link::input::KEPT_BYTES;
 ///
 /// # Cancel safety
 ///
-/// Dropping it ends the link. Every get under way is told an error of kind
-/// [`Dropped`](PeerErrorKind::Dropped).
+/// Dropping it ends the link and closes the connection. Every get under way is told an error of
+/// kind [`Dropped`](PeerErrorKind::Dropped), and the [`Link`](super::Link) gives back whatever it
+/// is asked from then on.
 pub(crate) struct Driver<IO> {
     shared: Arc<Shared>,
     io: IO,
+    /// What has been read, up to the frames that it tells.
     inbox: Inbox,
+    /// The only timer of the link, whatever the number of gets.
     clock: Clock,
     /// What is being written, and how much of it has been.
     chunk: Vec<u8>,
@@ -57,8 +65,10 @@ impl Tally {
     }
 }
 
+/// What becomes of a get.
 enum Told {
     Answer(Result<Answer, PeerError>),
+    /// It is asked again elsewhere, and told there.
     Detour,
 }
 
@@ -69,6 +79,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     }
 
     /// Does whatever can be done without waiting.
+    ///
+    /// When it returns without an end, something will wake the task: the socket, which was found
+    /// empty (and full, if something is left to write), the timer, a caller, by the waker that
+    /// [`State::rest`](super::state::State::rest) has kept, or the task itself.
+    ///
+    /// # Errors
+    ///
+    /// The end of the link. Answers that came before it have been told.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let mut callers = 0;
         loop {
@@ -107,6 +125,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     }
 
     /// Writes what there is. Returns whether the socket takes no more now.
+    ///
+    /// The bytes are exchanged for an empty buffer under the lock and written without it. So all
+    /// that callers ask during one write goes out in the next, in one system call if the socket
+    /// takes it.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         loop {
             if self.written == self.chunk.len() {
@@ -152,8 +174,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
     }
 
-    /// Reads what the owner sent before it closed the connection, which a write found out. Returns why
-    /// the link ends.
+    /// Reads what the owner sent before it closed the connection, which a write found out. Returns
+    /// why the link ends.
+    ///
+    /// An owner that drains answers what it was asked, and leaves. If a get crosses its farewell,
+    /// the write of that get fails while good answers to others still lie in the socket.
     fn read_last(&mut self, cx: &mut Context<'_>, end: End) -> End {
         loop {
             match self.read(cx) {
@@ -165,6 +190,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     }
 
     /// Tells everybody what has come for them. Returns who that was.
+    ///
+    /// All waiters are taken out under one lock, then told without it.
     fn tell(&mut self) -> Tally {
         let events = self.inbox.events();
         if events.is_empty() {
@@ -197,6 +224,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     }
 
     /// Waits for what is due next. Returns whether anything was due, and has been done.
+    ///
+    /// # Errors
+    ///
+    /// When the owner has not answered a ping in time.
     fn sleep(&mut self, cx: &mut Context<'_>, times: Times) -> Result<bool, End> {
         let Poll::Ready(now) = self.clock.poll(cx, times, self.shared.config()) else {
             return Ok(false);
@@ -234,6 +265,7 @@ impl<IO> Drop for Driver<IO> {
     }
 }
 
+/// Makes an end of the link of a socket's error.
 fn broken<T>(polled: Poll<io::Result<T>>) -> Result<Poll<T>, End> {
     match polled {
         Poll::Ready(result) => result.map(Poll::Ready).map_err(End::Broken),

@@ -1,4 +1,9 @@
 //! What comes from the owner, from bytes to answers.
+//!
+//! A short value is copied out of the common buffer, into an allocation of just its size: a cached
+//! value must not keep 64 KiB alive. A long one is read to where it stays, without the copy. Its
+//! memory is the only one that a header can claim: no more than the longest value that was agreed
+//! on, and only while somebody waits for it.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -24,9 +29,15 @@ const LONG_BYTES: usize = 16 << 10;
 const HEAD_WINDOW_BYTES: usize = 4 << 10;
 
 /// Reads frames, and collects what they tell.
+///
+/// It tells nobody itself: the driver does, so that all that one read brings is told under one
+/// lock.
 pub(super) struct Inbox {
+    /// What was read, and does not lie in `body`. Empty while a wanted body is read.
     input: Input,
+    /// The long value that is being read, if one is.
     body: Option<Body>,
+    /// What was told, in the order of the frames. Kept for its memory when it is empty.
     events: Vec<Event>,
     /// Whether the owner has said HELLO.
     met: bool,
@@ -49,11 +60,14 @@ struct Body {
     bytes: Vec<u8>,
     /// How much of it has not come.
     left: usize,
-    /// Whether anybody waits for it. What nobody waits for is read and dropped.
+    /// Whether anybody waited for it when it began. What nobody waits for is read and dropped: the
+    /// frames behind it are wanted, and it must not take memory meanwhile. Somebody who leaves
+    /// later does not change this, and the value is dropped when it is whole.
     wanted: bool,
 }
 
 impl Inbox {
+    /// Returns what begins with the bytes that came behind the agreement on frames.
     pub(super) fn new(early: &[u8]) -> Self {
         Self { input: Input::new(early), body: None, events: Vec::new(), met: false, long: false }
     }
@@ -64,6 +78,10 @@ impl Inbox {
     }
 
     /// Reads once. Returns how many bytes came; zero at the end of the stream.
+    ///
+    /// To be called when [`parse`](Self::parse) has taken every frame. It never reads zero bytes
+    /// for want of room, which would look like the end of the stream: a body that has all its bytes
+    /// is gone by then.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -117,8 +135,8 @@ impl Inbox {
         }
     }
 
-    /// Returns whether the next frame can be looked at: no value is being read, or all of it is there
-    /// and has been told.
+    /// Returns whether the next frame can be looked at: no value is being read, or all of it is
+    /// there and has been told.
     fn finish_body(&mut self) -> bool {
         let Some(body) = &mut self.body else { return true };
         if !body.wanted {
@@ -137,12 +155,19 @@ impl Inbox {
     }
 }
 
+/// Notes a HELLO, and finds fault with whatever comes before the first.
+///
+/// By the header alone: whoever agreed to a link and then speaks something else is found out by its
+/// first sixteen bytes. Read as a header they may promise a megabyte, which would be waited for.
 fn check_met(met: &mut bool, header: Header) -> Result<(), FrameError> {
     *met |= header.kind == kind::HELLO;
     if *met { Ok(()) } else { Err(FrameError::NoHello { kind: header.kind }) }
 }
 
 /// Returns the place for a value whose frame has begun; `None` if it is better waited for whole.
+///
+/// The length was checked against what was agreed on, so what is allocated here is bounded by that,
+/// and there is one body at a time.
 fn begin_body(header: Header, so_far: &[u8], shared: &Shared) -> Option<Body> {
     let len = usize::try_from(header.len).ok()?;
     if header.kind != kind::VALUE || len <= DIRECT_BYTES || !is_readable(header) {

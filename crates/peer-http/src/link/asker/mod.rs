@@ -1,4 +1,18 @@
 //! The asker's side: gets go out, and their completions are told.
+//!
+//! A get costs its caller one short lock: a slot, and a frame behind those of the others. The task
+//! is woken by the first of them and writes them all at once. No get has a task, a channel or a
+//! timer.
+//!
+//! | file | has |
+//! |---|---|
+//! | `waiter` | a get, with who is told its answer |
+//! | `slots` | the gets under way, by number |
+//! | `state` | slots and unwritten bytes, under one lock |
+//! | `shared` | that lock, and how a link ends |
+//! | `inbox` | from bytes to answers |
+//! | `clock` | deadlines, and whether the owner lives |
+//! | `driver` | the task, which puts these together |
 
 mod clock;
 mod driver;
@@ -22,7 +36,8 @@ use crate::link::frame::hello::Hello;
 
 /// The connection to one owner, over which gets are sent.
 ///
-/// Dropping it sends no more gets. Those under way are answered, then its [`Driver`] ends.
+/// Dropping it sends no more gets. Those under way are answered, then its [`Driver`] ends. Dropping
+/// the [`Driver`] is the end of them all: every get under way is told so, at once.
 pub(crate) struct Link {
     shared: Arc<Shared>,
 }
@@ -50,7 +65,8 @@ impl Link {
     /// Sends a get, and returns without waiting. Its completion is told the answer, once.
     ///
     /// That is no later than its deadline, and no later than its request's
-    /// [`answer_by`](carrotcache_peer::Request::answer_by) unless the owner says that it is loading.
+    /// [`answer_by`](carrotcache_peer::Request::answer_by) unless the owner says that it is
+    /// loading.
     ///
     /// # Errors
     ///
@@ -66,6 +82,10 @@ impl Link {
     }
 
     /// Sends many gets in as few frames as the owner takes them. Returns those that were not sent.
+    ///
+    /// Each is told by itself, as those of [`get`](Self::get) are. All of them take the lock once,
+    /// and a key costs ten bytes of the wire where a get of its own costs twenty and its group's
+    /// name.
     pub(crate) fn get_many(&self, waiters: Vec<Waiter>) -> Vec<Unsent> {
         let now = Instant::now();
         let mut state = self.shared.lock();
@@ -74,7 +94,7 @@ impl Link {
         unsent
     }
 
-    /// Returns how many bytes were written, and how many read.
+    /// Returns how many bytes were written, and how many read. Takes no lock.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         self.shared.traffic().bytes()
     }
@@ -85,6 +105,9 @@ impl Link {
     }
 
     /// Returns what the owner has said of itself; `None` until it has.
+    ///
+    /// If there still is nothing when the link has ended, the peer agreed on frames and speaks
+    /// none: all that it was asked has gone to the detour.
     pub(crate) fn hello(&self) -> Option<Hello> {
         self.shared.lock().hello()
     }

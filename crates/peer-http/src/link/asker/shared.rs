@@ -1,4 +1,7 @@
 //! What the handle and the task of a link share.
+//!
+//! One mutex has all that changes. A caller finds a slot and appends a frame, a few stores each;
+//! with a channel to the task and a map of who waits, every get would pay for both.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,11 +15,13 @@ use crate::link::end::End;
 pub(super) struct Shared {
     state: Mutex<State>,
     config: LinkConfig,
+    /// Where gets go that are not answered over a link. Never called under the lock.
     detour: Detour,
+    /// Outside the lock, so that whoever reads the statistics holds nobody up.
     traffic: Traffic,
 }
 
-/// How many bytes went over a link.
+/// How many bytes went over a link. Only the task counts, once for each read and write.
 #[derive(Default)]
 pub(super) struct Traffic {
     sent: AtomicU64,
@@ -39,6 +44,8 @@ impl Traffic {
 }
 
 impl Shared {
+    /// Returns the state of a new link, in which the `first` get, if there is one, has the first
+    /// slot: the owner has it from the request that asked for the link.
     pub(super) fn new(config: LinkConfig, detour: Detour, first: Option<Waiter>) -> Self {
         let state = Mutex::new(State::new(&config, first));
         Self { state, config, detour, traffic: Traffic::default() }
@@ -52,17 +59,22 @@ impl Shared {
         &self.traffic
     }
 
+    /// Locks the state. Whoever holds it neither waits nor calls code of somebody else.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under the lock panics halfway through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands on a get that is not answered over a link.
+    /// Hands on a get that is not answered over a link. Not to be called with the state locked.
     pub(super) fn detour(&self, waiter: Waiter) {
         (self.detour)(waiter);
     }
 
     /// Ends the link, and tells every get that is under way. A second end finds none.
+    ///
+    /// Gets are refused from the moment at which the slots are emptied, under the same lock. So
+    /// none can take a slot that nobody looks at any more, and each is told once, here or by its
+    /// answer.
     pub(super) fn end(&self, end: End) -> Arc<End> {
         let (waiters, met) = self.lock().end();
         let end = Arc::new(end);

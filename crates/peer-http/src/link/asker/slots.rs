@@ -13,22 +13,32 @@ const KEPT_SLOTS: usize = 4_096;
 
 /// The gets under way.
 ///
-/// A slot is found by its number, without hashing, and is used again as soon as its get is over. The
-/// generation in an [`Id`] tells the gets of one slot apart.
+/// A slot is found by its number, without hashing, and is used again as soon as its get is over.
+/// The generation in an [`Id`] tells the gets of one slot apart. It counts all gets of the link,
+/// not those of the slot. So slots may be dropped and made anew, and an id comes again only after
+/// four thousand million gets.
+///
+/// The free slots are a list through themselves, the last one freed first: few gets at a time touch
+/// few slots, however many there once were.
 pub(crate) struct Slots {
     slots: Vec<Slot>,
-    /// The slot that is used next, from which the other free ones are found.
+    /// The slot that is used next, from which the other free ones are found; [`NONE`] if none is
+    /// free.
     free: u32,
+    /// How many slots are taken.
     in_flight: u32,
+    /// The generation of the get that is put next.
     generation: u32,
     max: u32,
 }
 
+/// A place for one get.
 enum Slot {
     /// With the free slot after it.
     Free(u32),
     Taken {
         generation: u32,
+        /// When the get is given up, unless it is [extended](Slots::extend) before.
         expires: Instant,
         waiter: Waiter,
     },
@@ -40,15 +50,20 @@ impl Slots {
         Self { slots: Vec::new(), free: NONE, in_flight: 0, generation: 0, max: max.min(NONE - 1) }
     }
 
+    /// Returns how many gets are under way.
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight
     }
 
+    /// Returns whether there is no room for another get. [`put`](Self::put) does not ask.
     pub(crate) fn is_full(&self) -> bool {
         self.in_flight >= self.max
     }
 
     /// Returns the id of the get that is put next. The first one gets [`Id::FIRST`].
+    ///
+    /// So the frame can be written before the slot is taken, and a get that no frame can say is
+    /// given back without a trace.
     pub(crate) fn next_id(&self) -> Id {
         let slot = match self.free {
             NONE => u32::try_from(self.slots.len()).unwrap_or(NONE),
@@ -57,7 +72,7 @@ impl Slots {
         Id { slot, generation: self.generation }
     }
 
-    /// Puts a get into a slot, and returns its id.
+    /// Puts a get into a slot, and returns its id. Costs a move; now and then room for more slots.
     pub(crate) fn put(&mut self, waiter: Waiter, expires: Instant) -> Id {
         let id = self.next_id();
         self.generation = id.generation.wrapping_add(1);
@@ -79,7 +94,10 @@ impl Slots {
         self.slots.get(index(id.slot)).is_some_and(|slot| slot.is(id))
     }
 
-    /// Takes a get out of its slot; `None` if it is over already.
+    /// Takes a get out of its slot; `None` if it is over already, or never was.
+    ///
+    /// Whoever has the waiter is the only one who can tell its completion. So a get is told once,
+    /// whichever of answer, deadline and end of the link comes first.
     pub(crate) fn take(&mut self, id: Id) -> Option<Waiter> {
         let slot = self.slots.get_mut(index(id.slot)).filter(|slot| slot.is(id))?;
         let Slot::Taken { waiter, .. } = std::mem::replace(slot, Slot::Free(self.free)) else {
@@ -94,7 +112,8 @@ impl Slots {
         Some(waiter)
     }
 
-    /// Lets a get wait for as long as its request says.
+    /// Lets a get wait for as long as its request says, since its owner is loading. Does nothing
+    /// for a get that is over.
     pub(crate) fn extend(&mut self, id: Id) {
         if let Some(slot) = self.slots.get_mut(index(id.slot)).filter(|slot| slot.is(id))
             && let Slot::Taken { expires, waiter, .. } = slot
@@ -124,7 +143,7 @@ impl Slots {
         next
     }
 
-    /// Takes out all gets.
+    /// Takes out all gets. Their ids find nobody from then on.
     pub(crate) fn drain(&mut self) -> Vec<Waiter> {
         self.free = NONE;
         self.in_flight = 0;

@@ -1,4 +1,8 @@
 //! What the callers and the task of a link share, under one lock.
+//!
+//! A caller finds a slot, appends its frame to `out`, and wakes the task. Frame and slot are one
+//! step: no other get can come between the two, so an id is never on the wire without its waiter in
+//! place.
 
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
@@ -17,14 +21,24 @@ use crate::link::frame::{Header, Id, kind};
 /// Gets under way, and the bytes that are to be written for them.
 pub(super) struct State {
     slots: Slots,
+    /// Whole frames that wait to be written. No get is added when they are more than
+    /// [`max_unsent_bytes`](LinkConfig::max_unsent_bytes).
     out: Vec<u8>,
-    /// No get expires before this.
+    /// No get expires before this. The one that it stood for may be over: then the timer fires once
+    /// for nothing, which is cheaper than to look for the next at each answer.
     expires: Option<Instant>,
-    /// Since when there have been gets under way without a pause.
+    /// Since when there have been gets under way without a pause. An owner that is asked nothing is
+    /// not silent, it rests.
     busy_since: Instant,
     /// The task was woken and will look at `out`: it need not be woken again.
+    ///
+    /// Set under the lock by the first caller who has something to write, cleared under the lock by
+    /// the task when it finds `out` empty, or the socket full. So no wake is lost, and of many
+    /// callers one pays for it.
     scheduled: bool,
+    /// What wakes the task. Taken by whoever uses it, and left anew at each rest.
     task: Option<Waker>,
+    /// What the owner has said of itself, last.
     hello: Option<Hello>,
     standing: Standing,
 }
@@ -33,16 +47,19 @@ pub(super) struct State {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Open,
-    /// The handle was dropped.
+    /// The handle was dropped. The link ends with its last get.
     Unneeded,
-    /// The owner said GOAWAY.
+    /// The owner said GOAWAY. The link ends with its last get.
     Goodbye,
+    /// The link has ended.
     Over,
 }
 
 /// What the task has to do before it may sleep.
 pub(super) enum Rest {
+    /// A caller has left something to write since the last write.
     Write,
+    /// Leave: nothing is under way, and nothing will be.
     End(End),
     /// Nothing, until something happens or it is one of these times.
     Sleep(Times),
@@ -57,7 +74,11 @@ pub(super) struct Times {
     pub(super) busy_since: Option<Instant>,
 }
 
+/// What callers do.
 impl State {
+    /// Returns the state of a new link, with a HELLO to be written.
+    ///
+    /// The `first` get takes the first slot, and no frame is written for it.
     pub(super) fn new(config: &LinkConfig, first: Option<Waiter>) -> Self {
         let now = Instant::now();
         let mut state = Self {
@@ -78,6 +99,10 @@ impl State {
     }
 
     /// Takes a get and writes its frame.
+    ///
+    /// # Errors
+    ///
+    /// The get is given back if it cannot be sent; nothing has changed then.
     pub(super) fn get(
         &mut self,
         waiter: Waiter,
@@ -98,7 +123,8 @@ impl State {
 
     /// Takes many gets and writes their frames. Returns those that were not taken.
     ///
-    /// Those of one group and deadline that follow each other share frames.
+    /// Those of one group and deadline that follow each other share frames. Each is a get of its
+    /// own from there on: it has its slot, is answered and expires by itself.
     pub(super) fn get_many(
         &mut self,
         waiters: Vec<Waiter>,
@@ -155,12 +181,14 @@ impl State {
         }
     }
 
-    /// Returns the longest payload of a request that the owner takes, as far as is known.
+    /// Returns the longest payload of a request that the owner takes, as far as is known. Before
+    /// its HELLO that is what every node takes: gets need not wait for it.
     fn max_request_bytes(&self) -> usize {
         let bytes = self.hello.map_or(MIN_REQUEST_BYTES, |hello| hello.max_request_bytes);
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
+    /// Gives a get a slot, and sees to it that the timer will know of it.
     fn put(&mut self, waiter: Waiter, now: Instant) -> Id {
         let expires = Instant::from_std(waiter.request.answer_by(now.into_std()));
         if self.slots.in_flight() == 0 {
@@ -170,7 +198,8 @@ impl State {
         self.slots.put(waiter, expires)
     }
 
-    /// Wakes the task, unless it was woken already. Lets go of the lock first.
+    /// Wakes the task, unless it was woken already. Lets go of the lock first: a task that another
+    /// thread runs at once would only find it taken.
     pub(super) fn wake(mut state: MutexGuard<'_, Self>) {
         if state.scheduled {
             return;
@@ -191,7 +220,7 @@ impl State {
         self.hello
     }
 
-    /// Sends no more gets, and says so to the owner.
+    /// Sends no more gets, and says so to the owner. Those under way are answered.
     pub(super) fn leave(&mut self) {
         if self.standing == Standing::Open {
             self.standing = Standing::Unneeded;
@@ -202,6 +231,7 @@ impl State {
 
 /// What the task of the link does.
 impl State {
+    /// Appends a frame without a payload to what is to be written. Wakes nobody.
     pub(super) fn write(&mut self, header: Header) {
         self.out.extend_from_slice(&header.encode());
     }
@@ -212,27 +242,32 @@ impl State {
     }
 
     /// Exchanges what is to be written for an empty buffer. Returns whether there was anything.
+    ///
+    /// The two buffers take turns, so a busy link allocates none.
     pub(super) fn swap_out(&mut self, empty: &mut Vec<u8>) -> bool {
         std::mem::swap(&mut self.out, empty);
         !empty.is_empty()
     }
 
-    /// Notes what the owner says of itself.
+    /// Notes what the owner says of itself. A later HELLO replaces an earlier one: a ring may
+    /// change.
     pub(super) fn meet(&mut self, hello: Hello) {
         self.hello = Some(hello);
     }
 
-    /// Sends no more gets, since the owner wants none.
+    /// Sends no more gets, since the owner wants none. Those under way are answered.
     pub(super) fn part(&mut self) {
         if self.standing == Standing::Open {
             self.standing = Standing::Goodbye;
         }
     }
 
+    /// Returns the slots, for the answers that have come.
     pub(super) fn slots(&mut self) -> &mut Slots {
         &mut self.slots
     }
 
+    /// Returns what the clock goes by. An idle link has nothing to wait for.
     pub(super) fn times(&self) -> Times {
         let busy = self.slots.in_flight() > 0;
         Times {
@@ -277,6 +312,9 @@ impl State {
     }
 
     /// Takes out the gets whose time is over, and writes that nobody waits for them.
+    ///
+    /// Their slots are free at once. An answer that is on its way finds another generation there,
+    /// and is dropped.
     pub(super) fn expire(&mut self, now: Instant, expired: &mut Vec<(Id, Waiter)>) {
         if self.expires.is_none_or(|expires| expires > now) {
             return;
@@ -288,6 +326,7 @@ impl State {
     }
 
     /// Ends the link: takes out all gets. Returns them, and whether the owner has ever said HELLO.
+    /// Whatever is asked from here on is given back.
     pub(super) fn end(&mut self) -> (Vec<Waiter>, bool) {
         self.standing = Standing::Over;
         self.task = None;

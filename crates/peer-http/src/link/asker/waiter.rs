@@ -5,6 +5,8 @@ use std::sync::Arc;
 use carrotcache_peer::{Completion, Request};
 
 /// A question, and who is told the answer.
+///
+/// Dropping it tells an error of kind [`Dropped`](carrotcache_peer::PeerErrorKind::Dropped).
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) request: Request,
@@ -19,7 +21,7 @@ impl Waiter {
     }
 }
 
-/// A get that was not sent, given back.
+/// A get that was not sent, given back. It has not been told, so that it can go another way.
 #[derive(Debug)]
 pub(crate) struct Unsent {
     pub(crate) waiter: Waiter,

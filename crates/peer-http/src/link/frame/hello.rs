@@ -5,12 +5,16 @@ use super::{FrameError, HEADER_BYTES, Header, Id, kind, len_u32};
 /// The version of the protocol that this code speaks, and the only one so far.
 pub(crate) const VERSION: u16 = 1;
 
-/// Every node takes requests at least this long, so that gets can be sent before its HELLO has come.
+/// Every node takes requests at least this long, so that gets can be sent before its HELLO has
+/// come.
 pub(crate) const MIN_REQUEST_BYTES: u32 = 64 << 10;
 
 const PAYLOAD_BYTES: usize = 32;
 
 /// Who is at the other end, and what it takes.
+///
+/// Each side says it at once and waits for none, so that a get need not wait for a round trip.
+/// Until the other's has come, what is sent keeps to what every node takes. It may be said again.
 ///
 /// ```text
 ///  0             2            4            8                 16       24                28

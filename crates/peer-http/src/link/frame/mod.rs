@@ -9,9 +9,9 @@
 //!  └─────────┴──────┴───────┴────────┴──────────┴────────────────┴──────────────────────┘
 //! ```
 //!
-//! `slot` and `generation` are the [`Id`] of the get that the frame is about, zero where it is about
-//! none. Nothing here waits, allocates by what a header claims, or panics: what is not as it should
-//! be is a [`FrameError`], which ends the link.
+//! `slot` and `generation` are the [`Id`] of the get that the frame is about, zero where it is
+//! about none. Nothing here waits, allocates by what a header claims, or panics: what is not as it
+//! should be is a [`FrameError`], which ends the link.
 //!
 //! Two nodes need not be of one version. A frame of an unknown [kind] is skipped. A flag in the low
 //! half of `flags` may be ignored by whoever does not know it; one in the high half
@@ -36,7 +36,9 @@ pub(crate) const ESSENTIAL_FLAGS: u8 = 0xf0;
 pub(crate) struct Header {
     /// The length of the payload, in bytes.
     pub(crate) len: u32,
+    /// One of [`kind`], or one of a later version.
     pub(crate) kind: u8,
+    /// See [`ESSENTIAL_FLAGS`].
     pub(crate) flags: u8,
     /// A small number whose meaning depends on the kind.
     pub(crate) aux: u16,
@@ -73,11 +75,17 @@ impl Header {
 
 /// Which get a frame is about.
 ///
-/// A slot is used again as soon as its get is over, each time with another generation. So the answer
-/// to a get that nobody waits for any more reaches nobody, and never whoever has the slot now.
+/// A slot is used again as soon as its get is over, each time with another generation. So the
+/// answer to a get that nobody waits for any more reaches nobody, and never whoever has the slot
+/// now.
+///
+/// The asker makes ids up, and the owner sends them back as they are. It believes nothing of them:
+/// they are a key of its loads, and no index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Id {
+    /// The asker's place for the get.
     pub(crate) slot: u32,
+    /// Which of the gets that had the slot this is.
     pub(crate) generation: u32,
 }
 
@@ -108,7 +116,8 @@ pub(crate) enum Front<'a> {
     Whole(Header, &'a [u8]),
 }
 
-/// Returns what stands at the front of `bytes`.
+/// Returns what stands at the front of `bytes`. Costs a look at the header, however long the frame
+/// is.
 ///
 /// # Errors
 ///

@@ -1,4 +1,8 @@
 //! Why there is no value, as a number.
+//!
+//! The reasons are those that HTTP tells in a header, so that a get means the same either way, and
+//! one more for what only HTTP carries. The numbers are for programs and the text beside them for
+//! people: no decision goes by the text.
 
 use carrotcache_peer::{Answer, PeerError, PeerErrorKind};
 
@@ -25,6 +29,7 @@ const CODES: [(Outcome, u16); 6] = [
     (Outcome::Invalid, 6),
 ];
 
+/// The number of [`Refusal::OverHttp`].
 const OVER_HTTP: u16 = 7;
 
 impl Refusal {
@@ -54,6 +59,10 @@ impl Refusal {
     /// Returns what the asking node makes of it, and of the `text` beside it.
     ///
     /// A reason that is not known is no verdict: the owner's loader need not have spoken.
+    ///
+    /// # Errors
+    ///
+    /// For every reason but that there is no such thing, which is an answer.
     pub(crate) fn answer(self, text: &[u8]) -> Result<Answer, PeerError> {
         let kind = match self {
             Self::Outcome(outcome) => match outcome.kind() {

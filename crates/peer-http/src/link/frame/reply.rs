@@ -16,7 +16,7 @@ pub(crate) const MINUTE_QPS: u8 = 0x10;
 /// The most that stands before the bytes of a value, in its payload.
 pub(crate) const MAX_PREFIX_BYTES: usize = 8;
 
-/// A frame from the owner.
+/// A frame from the owner. It borrows from what was read.
 #[derive(Debug, PartialEq)]
 pub(crate) enum FromOwner<'a> {
     Hello(Hello),
@@ -72,7 +72,8 @@ impl<'a> FromOwner<'a> {
     }
 }
 
-/// Returns whether all that changes the meaning of a value's payload is known here.
+/// Returns whether all that changes the meaning of a value's payload is known here. One that is not
+/// is an error of its get alone: the frame's length is right, so what follows can be read.
 pub(crate) fn is_readable(header: Header) -> bool {
     header.flags & ESSENTIAL_FLAGS & !MINUTE_QPS == 0
 }
@@ -89,7 +90,8 @@ impl<'a> Value<'a> {
     }
 }
 
-/// All of a VALUE but the value.
+/// All of a VALUE but the value: its header, and its rate if it has one. Small enough to be kept in
+/// place, beside a value that is not copied.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ValueHead {
     bytes: [u8; HEADER_BYTES + MAX_PREFIX_BYTES],
@@ -113,6 +115,7 @@ impl ValueHead {
         Self { bytes, len }
     }
 
+    /// Returns what is sent before the value.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }

@@ -19,7 +19,8 @@ const TIME_BYTES: usize = 4;
 /// The length of the id and of the length of a key, in a GET_MANY.
 pub(crate) const MANY_KEY_BYTES: usize = 10;
 
-/// A frame from the asker.
+/// A frame from the asker. It borrows from what was read: nothing is copied to find out what it
+/// says.
 #[derive(Debug, PartialEq)]
 pub(crate) enum FromAsker<'a> {
     Hello(Hello),
@@ -51,7 +52,8 @@ impl<'a> FromAsker<'a> {
     ///
     /// # Errors
     ///
-    /// When the payload is not what its kind has.
+    /// When the payload is not what its kind has. What the names mean is not looked at: an empty
+    /// key is a refusal for one get, and no reason to cut the link of all.
     pub(crate) fn decode(header: Header, payload: &'a [u8]) -> Result<Self, FrameError> {
         let is_readable = header.flags & ESSENTIAL_FLAGS == 0;
         Ok(match header.kind {
@@ -77,7 +79,7 @@ pub(crate) fn get_bytes(group: &str, key: &str) -> usize {
     TIME_BYTES + group.len() + key.len()
 }
 
-/// Appends a get to `out`; not at all, and says so, if the group is longer than a frame can say.
+/// Appends a get to `out`. Returns whether it did: not if the group is longer than a frame can say.
 pub(crate) fn encode_get(out: &mut Vec<u8>, id: Id, get: Get<'_>) -> bool {
     let Ok(aux) = u16::try_from(get.group.len()) else { return false };
     let bytes = get_bytes(get.group, get.key);
@@ -116,6 +118,9 @@ fn text(kind: u8, bytes: &[u8]) -> Result<&str, FrameError> {
 }
 
 /// Several gets of one group, as they stand in a frame.
+///
+/// The keys are gone through once when the frame is read, so that it is all right or not at all,
+/// and again when they are asked for. Nothing is allocated for them in between.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GetMany<'a> {
     pub(crate) millis_left: u32,
@@ -124,6 +129,11 @@ pub(crate) struct GetMany<'a> {
 }
 
 impl<'a> GetMany<'a> {
+    /// Returns what a payload says.
+    ///
+    /// # Errors
+    ///
+    /// When a key is malformed, or there are more than [`MAX_KEYS`].
     fn decode(header: Header, payload: &'a [u8]) -> Result<Self, FrameError> {
         let (millis_left, names) = time_left(header.kind, payload)?;
         let names = names.split_at_checked(header.aux.into());
@@ -157,6 +167,7 @@ impl<'a> GetMany<'a> {
     }
 }
 
+/// Takes an id and its key off the front.
 fn take_key<'a>(fields: &mut Fields<'a>) -> Result<(Id, &'a str), FrameError> {
     let malformed = |fault| FrameError::Malformed { kind: kind::GET_MANY, fault };
     let id = fields.take().map(Id::decode).ok_or(malformed("an id is cut short"))?;
@@ -168,7 +179,8 @@ fn take_key<'a>(fields: &mut Fields<'a>) -> Result<(Id, &'a str), FrameError> {
 
 /// Writes one GET_MANY to the end of a buffer, key by key.
 ///
-/// The length in its header is right when [`finish`](Self::finish) was called.
+/// The length in its header is right when [`finish`](Self::finish) was called. A writer that is
+/// dropped before leaves half a frame behind, which nobody may send.
 pub(crate) struct ManyWriter {
     /// Where the frame begins in the buffer.
     start: usize,
@@ -193,7 +205,7 @@ impl ManyWriter {
         self.keys == MAX_KEYS || bytes > max_bytes
     }
 
-    /// Appends a key; not at all, and says so, if it is longer than a frame can say.
+    /// Appends a key. Returns whether it did: not if it is longer than a frame can say.
     pub(crate) fn push(&mut self, out: &mut Vec<u8>, id: Id, key: &str) -> bool {
         let Ok(len) = u16::try_from(key.len()) else { return false };
         out.extend_from_slice(&id.encode());

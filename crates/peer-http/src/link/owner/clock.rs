@@ -1,4 +1,8 @@
 //! How long an asker is waited for.
+//!
+//! A connection costs its owner a socket, a task and a place. What it has to do for these is to say
+//! HELLO soon, to read what it asked for, and to leave when it is bidden to. An idle one may stay
+//! for minutes: nodes ask each other again and again, and a new link costs a get its wait.
 
 use std::task::{Context, Poll, ready};
 
@@ -8,12 +12,14 @@ use crate::alarm::Alarm;
 use crate::link::config::LinkConfig;
 use crate::link::end::End;
 
-/// One timer, armed at the earliest thing that may be due.
+/// One timer, armed at the earliest thing that may be due. See [`Alarm`] for what that costs: hits
+/// that follow each other leave it alone.
 pub(super) struct Clock {
     alarm: Alarm,
     /// When the last bytes came.
     heard: Instant,
-    /// When the socket last took bytes, if it takes no more.
+    /// When the socket last took bytes, if it takes no more. An asker that reads a little now and
+    /// then is not cut for it: what is queued for it is bounded, and it is not read meanwhile.
     blocked_since: Option<Instant>,
     /// When GOAWAY was said.
     parted: Option<Instant>,
@@ -27,6 +33,7 @@ pub(super) enum Due {
 }
 
 impl Clock {
+    /// Returns the clock of a link that begins now.
     pub(super) fn new() -> Self {
         let now = Instant::now();
         Self { alarm: Alarm::at(now), heard: now, blocked_since: None, parted: None }
@@ -51,16 +58,18 @@ impl Clock {
         }
     }
 
-    /// GOAWAY was said.
+    /// GOAWAY was said. The time to leave runs from the first.
     pub(super) fn part(&mut self) {
         self.parted.get_or_insert_with(Instant::now);
     }
 
+    /// Returns whether GOAWAY was said.
     pub(super) fn has_parted(&self) -> bool {
         self.parted.is_some()
     }
 
-    /// Waits for what may be due next.
+    /// Waits for what may be due next. A silent asker is told GOAWAY and has the time of a
+    /// farewell, so that one whose get is just on its way loses none.
     ///
     /// # Errors
     ///

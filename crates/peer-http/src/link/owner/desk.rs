@@ -1,4 +1,8 @@
 //! What becomes of a request.
+//!
+//! Nothing here waits, or touches a socket. What the handler does at once is queued at once; what
+//! it promises becomes a load. Every get of a frame that could be read is answered, once, unless
+//! its asker cancels it: with a value, or with a refusal that says why there is none.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,28 +25,33 @@ use crate::wire::outcome::{Outcome, one_line};
 pub(super) struct Desk<H> {
     handler: Arc<H>,
     config: Arc<Config>,
+    /// The gets that have been told LOADING.
     loads: Loads,
+    /// The answers that are to be written.
     out: Out,
-    /// Most requests are for the same group as the one before, and share its name.
+    /// Most requests are for the same group as the one before, and share its name: one that is not
+    /// at hand costs a copy of its key, and none of this.
     group: Arc<str>,
     /// Whether the asker has said HELLO.
     met: bool,
     /// Whether the asker has said GOAWAY.
     is_leaving: bool,
+    /// The longest value that both sides take over the link.
     max_value_bytes: u32,
     /// When so much is queued, even the answers of loads are not.
     max_loaded_bytes: usize,
 }
 
-/// The longest time that an asker is believed to wait for a load over a link. It hears that there is
-/// one, how many there may be is bounded, and they end with the connection.
+/// The longest time that an asker is believed to wait for a load over a link. It hears that there
+/// is one, how many there may be is bounded, and they end with the connection.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// How many times the bytes that stop the reading may be queued by loads that end: they are under way
-/// already, and it is better to be rid of them, but not at any price.
+/// How many times the bytes that stop the reading may be queued by loads that end: they are under
+/// way already, and it is better to be rid of them, but not at any price.
 const LOADED_TIMES: usize = 16;
 
 impl<H: Handler> Desk<H> {
+    /// Returns a desk with a HELLO to be written. It goes first, without waiting for the asker's.
     pub(super) fn new(handler: Arc<H>, config: Arc<Config>) -> Self {
         let (link, mut out) = (&config.link, Out::new());
         out.small(|out| link.hello().encode(out));
@@ -59,6 +68,7 @@ impl<H: Handler> Desk<H> {
         }
     }
 
+    /// Returns what is to be written.
     pub(super) fn out(&mut self) -> &mut Out {
         &mut self.out
     }
@@ -68,6 +78,7 @@ impl<H: Handler> Desk<H> {
         self.loads.is_empty() && self.out.queued() == 0
     }
 
+    /// Returns whether the asker has said HELLO. Until then it has little time.
     pub(super) fn has_met(&self) -> bool {
         self.met
     }
@@ -78,6 +89,9 @@ impl<H: Handler> Desk<H> {
     }
 
     /// Queues the answers of loads that have ended.
+    ///
+    /// These come whether the asker reads or not. Far over the bound their values are dropped and
+    /// refused instead, since a refusal is short: what is queued for one asker stays bounded.
     pub(super) fn collect(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready((id, answered)) = self.loads.poll_next(cx) {
             if self.out.queued() > self.max_loaded_bytes {
@@ -136,11 +150,16 @@ impl<H: Handler> Desk<H> {
         Ok(())
     }
 
+    /// Notes what the asker takes. A second HELLO can only take less.
     fn meet(&mut self, hello: Hello) {
         self.met = true;
         self.max_value_bytes = self.max_value_bytes.min(hello.max_value_bytes);
     }
 
+    /// Answers a get, now or by a load.
+    ///
+    /// The names are looked at before the handler sees them: they are from the network. What the
+    /// asker says of its time is believed up to [`LONGEST_WAIT`].
     fn get(&mut self, id: Id, get: Get<'_>, now: Instant) {
         if let Some(reason) = self.config.refuse(get.group, get.key) {
             return self.out.refusal(id, Refusal::Outcome(Outcome::Invalid), &reason);
@@ -176,6 +195,8 @@ impl<H: Handler> Desk<H> {
         }
     }
 
+    /// Queues what the handler has answered. Of an error its causes are told, as one line: the kind
+    /// has a number of its own.
     fn answered(&mut self, id: Id, answered: Answered) {
         match answered {
             Ok(answer) => {

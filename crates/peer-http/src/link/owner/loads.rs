@@ -1,4 +1,8 @@
 //! The answers that take a while, each in a task.
+//!
+//! A task costs more than a hit does, and less than any load. It is what lets a handler's future
+//! wake by itself: were the futures polled by the link's own task, each answer would have to look
+//! through all of them.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,20 +21,25 @@ use crate::link::frame::Id;
 /// that waits for the work, and does not do it.
 pub(super) struct Loads {
     tasks: JoinSet<(Id, Answered)>,
+    /// The tasks that somebody waits for, by their gets. One that was cancelled is in `tasks` only,
+    /// until it has been dropped.
     under_way: HashMap<Id, AbortHandle>,
     max: usize,
 }
 
+/// What a handler answers.
 pub(super) type Answered = Result<Answer, PeerError>;
 
 /// An answer that is not there yet, as a handler returns it.
 pub(super) type Pending = Pin<Box<dyn Future<Output = Answered> + Send>>;
 
 impl Loads {
+    /// Returns room for up to `max` answers.
     pub(super) fn new(max: usize) -> Self {
         Self { tasks: JoinSet::new(), under_way: HashMap::new(), max }
     }
 
+    /// Returns whether nobody waits for anything.
     pub(super) fn is_empty(&self) -> bool {
         self.under_way.is_empty()
     }
@@ -39,8 +48,8 @@ impl Loads {
     ///
     /// # Errors
     ///
-    /// When as many are under way as may be, or one with this id is: nobody could tell their answers
-    /// apart.
+    /// When as many are under way as may be, or one with this id is: nobody could tell their
+    /// answers apart.
     pub(super) fn start(
         &mut self,
         id: Id,
@@ -63,14 +72,16 @@ impl Loads {
         Ok(())
     }
 
-    /// Drops an answer that nobody waits for any more.
+    /// Drops an answer that nobody waits for any more. Its place is free at once. Does nothing if
+    /// there is no such get, or it has been answered: that is how a CANCEL and an answer cross.
     pub(super) fn cancel(&mut self, id: Id) {
         if let Some(task) = self.under_way.remove(&id) {
             task.abort();
         }
     }
 
-    /// Waits for the next answer. Pending too when none is under way.
+    /// Waits for the next answer. Pending too when none is under way: then nothing is woken, and
+    /// the next [`start`](Self::start) is followed by a look here before the link's task rests.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(Id, Answered)> {
         while !self.tasks.is_empty() {
             let Poll::Ready(Some(joined)) = self.tasks.poll_join_next_with_id(cx) else { break };
@@ -98,6 +109,7 @@ impl Loads {
     }
 }
 
+/// Returns the error of a get whose future panicked. Only that get hears of it.
 fn failed(error: JoinError) -> PeerError {
     PeerError::new(PeerErrorKind::Failed).with_source(error)
 }

@@ -1,4 +1,21 @@
 //! The owner's side: requests come in, and are answered.
+//!
+//! A hit costs no task, no allocation for its names and no system call of its own: it is answered
+//! where it is read, and all that one read brought is written at once. What is not at hand gets a
+//! task, and the asker a LOADING, so that it knows from then on that silence about this get means
+//! nothing.
+//!
+//! What an asker can make its owner hold is bounded by [`LinkConfig`](super::config::LinkConfig):
+//! the frame that it is sending, the loads that it may have under way, the answers that it has not
+//! read. An asker over the last bound is not read until it has read, and is cut if it does not.
+//!
+//! | file | has |
+//! |---|---|
+//! | `desk` | what becomes of a request |
+//! | `loads` | the answers that take a while |
+//! | `out` | the answers that are to be written, and their order |
+//! | `clock` | how long the asker is waited for |
+//! | `activity` | what others are told of all that |
 
 mod activity;
 mod clock;
@@ -30,14 +47,17 @@ use crate::link::input::{Input, WINDOW_BYTES};
 ///
 /// # Cancel safety
 ///
-/// Dropping it closes the connection, and drops what its loads would have answered.
+/// Dropping it closes the connection, and drops what its loads would have answered. The loads
+/// themselves are the handler's: what others wait for goes on.
 pub(crate) struct Serving<IO, H, D> {
     io: IO,
+    /// What has been read, and not answered.
     input: Input,
     desk: Desk<H>,
     clock: Clock,
     config: Arc<Config>,
     activity: Activity,
+    /// `None` once it has ended: it must not be polled again.
     drain: Option<Pin<Box<D>>>,
 }
 
@@ -49,9 +69,11 @@ where
 {
     /// Returns what answers over `io`, on which both sides have agreed on frames.
     ///
-    /// `early` is what came behind the agreement, and `first` the get that asked for it. `activity` is
-    /// told whether anything is under way. When `drain` ends, the asker is told GOAWAY, and has the [`drain_timeout`](crate::link::config::LinkConfig::drain_timeout) to get
-    /// the answers to what it has asked.
+    /// `early` is what came behind the agreement, and `first` the get that asked for it, which is
+    /// answered before anything is read. `activity` is told whether anything is under way. When
+    /// `drain` ends, the asker is told GOAWAY, and has the
+    /// [`drain_timeout`](crate::link::config::LinkConfig::drain_timeout) to get the answers to what
+    /// it has asked.
     pub(crate) fn new(
         io: IO,
         early: &[u8],
@@ -71,6 +93,13 @@ where
     }
 
     /// Does whatever can be done without waiting.
+    ///
+    /// It writes before it reads: what waits to be written is what may forbid to read more. It
+    /// takes all frames of a read before it writes again, which makes one write of their answers.
+    ///
+    /// # Errors
+    ///
+    /// The end of the link. What is queued then is not written any more.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         self.look_at_drain(cx);
         loop {
@@ -97,7 +126,15 @@ where
         }
     }
 
-    /// Takes the frames that are there, as long as their answers find room. Returns whether any was.
+    /// Takes the frames that are there, as long as their answers find room. Returns whether any
+    /// was.
+    ///
+    /// Room is looked for before each frame, not within one: a frame of a thousand keys may go over
+    /// the bound by the answers to these.
+    ///
+    /// # Errors
+    ///
+    /// When the asker does not keep to the protocol.
     fn take_frames(&mut self) -> Result<bool, End> {
         let mut any = false;
         while self.is_listening() {
@@ -137,6 +174,7 @@ where
         }
     }
 
+    /// Says GOAWAY if it is time to.
     fn look_at_drain(&mut self, cx: &mut Context<'_>) {
         if let Some(drain) = &mut self.drain
             && drain.as_mut().poll(cx).is_ready()
@@ -146,7 +184,8 @@ where
         }
     }
 
-    /// Tells the asker to send no more gets. It closes the connection when its last one is answered.
+    /// Tells the asker to send no more gets. It closes the connection when its last one is
+    /// answered.
     fn part(&mut self) {
         if !self.clock.has_parted() {
             self.clock.part();

@@ -23,8 +23,12 @@ const MAX_PARTS: usize = 32;
 /// Frames to be written: the small ones first, in order, then the large ones, in order.
 ///
 /// A frame that has been begun is finished before anything else. So a small answer waits for one
-/// large one at most. The large ones are not overtaken for ever, since the queue is bounded: when too
-/// much is in it, no more requests are read.
+/// large one at most. The large ones are not overtaken for ever, since the queue is bounded: when
+/// too much is in it, no more requests are read.
+///
+/// A large value is not copied: it is written from where the cache has it, together with whatever
+/// else is queued, and kept alive by the queue until it has been. A small one is copied, which
+/// costs less than a part of a write.
 pub(super) struct Out {
     /// Whole frames, one after the other.
     small: Vec<u8>,
@@ -36,6 +40,7 @@ pub(super) struct Out {
     queued: usize,
 }
 
+/// A value that is written from where it is.
 struct Large {
     id: Id,
     head: ValueHead,
@@ -43,6 +48,7 @@ struct Large {
 }
 
 impl Large {
+    /// Returns the length of the whole frame.
     fn len(&self) -> usize {
         self.head.as_bytes().len() + self.value.len()
     }
@@ -56,6 +62,7 @@ impl Large {
 }
 
 impl Out {
+    /// Returns an empty queue, which has no memory yet.
     pub(super) fn new() -> Self {
         let (small, large) = (Vec::new(), VecDeque::new());
         Self { small, small_written: 0, large, large_written: 0, queued: 0 }
@@ -83,7 +90,8 @@ impl Out {
         self.small(|out| encode_refusal(out, id, refusal, text));
     }
 
-    /// Queues an answer, where values are up to `max_value_bytes` long.
+    /// Queues an answer, where values are up to `max_value_bytes` long. A longer one is refused,
+    /// with a reason that means: fetch it over HTTP, where it keeps nobody else waiting.
     pub(super) fn answer(&mut self, id: Id, answer: Answer, max_value_bytes: usize) {
         let Some(value) = answer.entry.into_value() else {
             return self.refusal(id, Refusal::NOT_FOUND, "no such key");
@@ -108,7 +116,9 @@ impl Out {
         self.large.push_back(frame);
     }
 
-    /// Forgets the value of a get that nobody waits for, unless it has been begun.
+    /// Forgets the value of a get that nobody waits for, unless it has been begun: the bytes behind
+    /// the head of a frame are that frame's, whatever happens. Looks at every large frame; small
+    /// ones are sent all the same.
     pub(super) fn cancel(&mut self, id: Id) {
         let begun = usize::from(self.large_written > 0);
         let (mut at, mut forgotten) = (0, 0);
@@ -123,7 +133,12 @@ impl Out {
         self.queued -= forgotten;
     }
 
-    /// Writes what the socket takes, and flushes. Returns how much that was, and whether it was all.
+    /// Writes what the socket takes, and flushes. Returns how much that was, and whether it was
+    /// all.
+    ///
+    /// # Errors
+    ///
+    /// When the socket is broken, or claims to be ready and takes nothing.
     pub(super) fn write(
         &mut self,
         cx: &mut Context<'_>,
@@ -145,6 +160,7 @@ impl Out {
         Ok(Written { bytes, blocked })
     }
 
+    /// Writes once: one buffer if that is all that there is, else up to [`MAX_PARTS`] parts.
     fn write_once(
         &mut self,
         cx: &mut Context<'_>,
