@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::link::frame::hello::{Hello, VERSION};
+use crate::link::frame::hello::{Hello, MIN_VALUE_BYTES, VERSION};
 use crate::link::frame::reply::MAX_PREFIX_BYTES;
 
 /// The settings of a link, as both of its sides read them. The pool's builder sets them, and has
@@ -77,12 +77,9 @@ impl LinkConfig {
     /// told.
     pub(crate) fn max_reply_bytes(&self) -> u32 {
         let prefix = u32::try_from(MAX_PREFIX_BYTES).unwrap_or(u32::MAX);
-        self.max_value_bytes.saturating_add(prefix).max(SHORTEST_REPLY_BOUND)
+        self.max_value_bytes.max(MIN_VALUE_BYTES).saturating_add(prefix)
     }
 }
-
-/// Refusals fit, however small the values are that an asker takes.
-const SHORTEST_REPLY_BOUND: u32 = 4 << 10;
 
 impl Default for LinkConfig {
     fn default() -> Self {

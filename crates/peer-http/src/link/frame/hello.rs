@@ -9,6 +9,10 @@ pub(crate) const VERSION: u16 = 1;
 /// come.
 pub(crate) const MIN_REQUEST_BYTES: u32 = 64 << 10;
 
+/// Every node takes values at least this long, whatever its HELLO says: the get that asked for the link
+/// can be answered before that has come, and refusals fit anyway.
+pub(crate) const MIN_VALUE_BYTES: u32 = 4 << 10;
+
 const PAYLOAD_BYTES: usize = 32;
 
 /// Who is at the other end, and what it takes.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::loads::{Answered, Loads};
 use super::out::Out;
 use crate::config::Config;
-use crate::link::frame::hello::Hello;
+use crate::link::frame::hello::{Hello, MIN_VALUE_BYTES};
 use crate::link::frame::refusal::Refusal;
 use crate::link::frame::request::{FromAsker, Get};
 use crate::link::frame::{FrameError, Header, Id, kind};
@@ -36,7 +36,8 @@ pub(super) struct Desk<H> {
     met: bool,
     /// Whether the asker has said GOAWAY.
     is_leaving: bool,
-    /// The longest value that both sides take over the link.
+    /// The longest value that both sides take over the link, as far as is known: until the asker's
+    /// HELLO, that is what every node takes. A longer one goes over HTTP then, once for each link.
     max_value_bytes: u32,
     /// When so much is queued, even the answers of loads are not.
     max_loaded_bytes: usize,
@@ -62,7 +63,7 @@ impl<H: Handler> Desk<H> {
             group: Arc::from(""),
             met: false,
             is_leaving: false,
-            max_value_bytes: link.max_value_bytes,
+            max_value_bytes: link.max_value_bytes.min(MIN_VALUE_BYTES),
             max_loaded_bytes: link.max_queued_bytes.saturating_mul(LOADED_TIMES),
             config,
         }
@@ -150,10 +151,10 @@ impl<H: Handler> Desk<H> {
         Ok(())
     }
 
-    /// Notes what the asker takes. A second HELLO can only take less.
+    /// Notes what the asker takes.
     fn meet(&mut self, hello: Hello) {
         self.met = true;
-        self.max_value_bytes = self.max_value_bytes.min(hello.max_value_bytes);
+        self.max_value_bytes = self.config.link.max_value_bytes.min(hello.max_value_bytes);
     }
 
     /// Answers a get, now or by a load.

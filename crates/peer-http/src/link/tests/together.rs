@@ -67,6 +67,32 @@ async fn large_values_pass_a_narrow_connection_beside_small_ones() {
     }
 }
 
+/// The owner may answer the get that asked for the link before it knows what the asker takes.
+#[tokio::test(start_paused = true)]
+async fn a_first_value_that_the_asker_does_not_take_leaves_the_link_as_it_is() {
+    for (bytes, is_carried) in [(10, true), (4 << 10, true), (9_000, false), (1 << 20, false)] {
+        let config = LinkConfig { max_value_bytes: 5_000, ..LinkConfig::default() };
+        let (ours, theirs) = duplex(64 << 10);
+        let (detour, mut detoured) = detour();
+        let (first, receiver) = waiter(&format!("bytes {bytes}"));
+        let request = first.request.clone();
+        let (link, driver) = Link::new(ours, b"", Some(first), config, detour);
+        let asking = tokio::spawn(driver);
+        let (owner, owners) = (Arc::new(Owner::default()), Arc::new(Config::default()));
+        let (activity, drain) = (Activity::default(), future::pending::<()>());
+        tokio::spawn(Serving::new(theirs, b"", Some(request), owner, owners, activity, drain));
+        if is_carried {
+            assert_eq!(told(receiver).await.unwrap().entry.value().unwrap().len(), bytes);
+        } else {
+            assert!(soon(detoured.recv()).await.is_some(), "{bytes} bytes go over HTTP");
+        }
+        let (next, receiver) = waiter("bytes 5000");
+        link.get(next).expect("it is sent");
+        assert_eq!(told(receiver).await.unwrap().entry.value().unwrap().len(), 5_000);
+        assert!(!asking.is_finished());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn either_side_ends_when_the_other_is_gone() {
     let pair = Pair::new(Owner::default());
