@@ -1,9 +1,10 @@
 //! The timer of a connection.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A timer that is set only when it has to be. Each connection has one, over HTTP or as a link.
@@ -29,7 +30,9 @@ impl Alarm {
             self.0.as_mut().reset(deadline);
         }
         loop {
-            ready!(self.0.as_mut().poll(cx));
+            // A task that has used up its budget, on a socket without end, is to hear of the time all
+            // the same.
+            ready!(pin!(unconstrained(self.0.as_mut())).poll(cx));
             if self.0.deadline() >= deadline {
                 return Poll::Ready(());
             }

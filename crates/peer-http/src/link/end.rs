@@ -40,6 +40,9 @@ pub(crate) enum End {
         /// The time that it had.
         time: Duration,
     },
+    /// The peer did not say HELLO.
+    #[error("the peer did not say HELLO for {time:?}")]
+    Unmet { time: Duration },
     /// The time for a farewell is over.
     #[error("the time to end gently is over")]
     Drained,
@@ -62,7 +65,9 @@ impl End {
     /// cloned for each of them.
     pub(crate) fn to_error(self: &Arc<Self>) -> PeerError {
         let kind = match **self {
-            Self::Silent { .. } | Self::Stalled { .. } => PeerErrorKind::Unreachable,
+            Self::Silent { .. } | Self::Stalled { .. } | Self::Unmet { .. } => {
+                PeerErrorKind::Unreachable
+            }
             Self::Violation(_) => PeerErrorKind::Malformed,
             Self::Dropped => PeerErrorKind::Dropped,
             Self::Unneeded | Self::Goodbye | Self::Closed | Self::Broken(_) | Self::Drained => {

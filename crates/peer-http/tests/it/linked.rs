@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::fake::{FakePeer, Step};
 use crate::links::Asking;
 use crate::support::{
     Client, Counted, Echo, SOON, Served, ask, listen, pool_of, read_head, remote,
@@ -320,6 +321,28 @@ async fn the_gets_of_a_runtime_that_ends_are_told() {
     assert_eq!(answer.expect_err("no answer").kind, PeerErrorKind::Dropped);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_sends_without_end_makes_no_get_outlive_its_time() {
+    let agreed = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+                   upgrade: carrotcache/1\r\n\r\n";
+    // A refusal, of the shortest text, of a get that nobody waits for.
+    let flood = [1, 0, 0, 0, 17, 0, 4, 0, 0xff, 0xff, 0xff, 0, 7, 0, 0, 0, b'x'];
+    let hello = Step::Send([&agreed[..], &hello()].concat());
+    let peer = FakePeer::start(vec![vec![Step::Request, hello, Step::Endless(flood.into())]]).await;
+    let asking = Asking::of(&peer.url);
+    let get = asking.client.get("g", "k", Some(Duration::from_millis(500)));
+    let error = timeout(SOON, get).await.expect("in time").expect_err("no answer");
+    assert_eq!(error.kind, PeerErrorKind::TimedOut);
+}
+
+/// Returns a HELLO with large bounds.
+fn hello() -> Vec<u8> {
+    let mut frame = vec![32, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0];
+    frame.extend([0; 20]);
+    frame.extend([0xff, 0xff, 0x0f, 0, 0xff, 0xff, 0x0f, 0]);
+    frame
+}
+
 #[tokio::test]
 async fn an_asker_that_never_reads_is_cut_and_holds_little_meanwhile() {
     let counted = Counted::default();
@@ -331,9 +354,7 @@ async fn an_asker_that_never_reads_is_cut_and_holds_little_meanwhile() {
     stream.write_all(request.as_bytes()).await.expect("sent");
     assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 101"));
     // HELLO, with large bounds, and then gets of 64 KiB each without end.
-    let mut frames = vec![32, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0];
-    frames.extend([0; 20]);
-    frames.extend([0xff, 0xff, 0x0f, 0, 0xff, 0xff, 0x0f, 0]);
+    let mut frames = hello();
     for slot in 0..10_000_u32 {
         frames.extend([10, 0, 0, 0, 2, 0, 1, 0]);
         frames.extend(slot.to_le_bytes());

@@ -14,7 +14,7 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    /// Returns when the last bytes came; `None` while an answer is under way.
+    /// Returns when the last get came; `None` while an answer is under way.
     pub(crate) fn resting_since(&self) -> Option<Instant> {
         *self.resting_since.lock().unwrap_or_else(PoisonError::into_inner)
     }

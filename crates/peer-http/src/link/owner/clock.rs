@@ -5,6 +5,7 @@
 //! for minutes: nodes ask each other again and again, and a new link costs a get its wait.
 
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -16,6 +17,10 @@ use crate::link::end::End;
 /// that follow each other leave it alone.
 pub(super) struct Clock {
     alarm: Alarm,
+    /// When the link began.
+    began: Instant,
+    /// When an answer was last known to be under way.
+    busy: Instant,
     /// When the last bytes came.
     heard: Instant,
     /// When the socket last took bytes, if it takes no more. An asker that reads a little now and
@@ -32,11 +37,31 @@ pub(super) enum Due {
     Farewell,
 }
 
+/// What the clock has to know of the asker.
+#[derive(Clone, Copy)]
+pub(super) struct Asker {
+    /// Whether it has said HELLO.
+    pub(super) has_met: bool,
+    /// When it last asked for something, if nothing is under way. Bytes that ask for nothing, such as
+    /// pings, keep nothing open.
+    pub(super) rests_since: Option<Instant>,
+}
+
+/// How long an asker for which nothing is under way has to leave when it is bidden farewell.
+const PARTING: Duration = Duration::from_secs(1);
+
 impl Clock {
     /// Returns the clock of a link that begins now.
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { alarm: Alarm::at(now), heard: now, blocked_since: None, parted: None }
+        Self {
+            alarm: Alarm::at(now),
+            began: now,
+            busy: now,
+            heard: now,
+            blocked_since: None,
+            parted: None,
+        }
     }
 
     /// Returns when the last bytes came.
@@ -77,20 +102,30 @@ impl Clock {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        met: bool,
+        asker: Asker,
         config: &LinkConfig,
     ) -> Poll<Result<Due, End>> {
         let stalled = self.blocked_since.map(|since| since + config.write_within);
-        let drained = self.parted.map(|parted| parted + config.drain_timeout);
-        let silence = if met { config.idle_timeout } else { config.hello_within };
-        let silent = Some(self.heard + silence).filter(|_| self.parted.is_none());
-        let due = [stalled, drained, silent].into_iter().flatten().min();
+        let drained = self.parted.map(|parted| match asker.rests_since {
+            // Nothing is under way, so an asker that means well is gone in a moment.
+            Some(_) => parted.max(self.busy) + PARTING.min(config.drain_timeout),
+            None => parted + config.drain_timeout,
+        });
+        if asker.rests_since.is_none() {
+            self.busy = Instant::now();
+        }
+        let unmet = (!asker.has_met).then_some(self.began + config.hello_within);
+        let since = asker.rests_since.map_or(self.heard, |asked| asked.max(self.busy));
+        let silent = Some(since + config.idle_timeout).filter(|_| self.parted.is_none());
+        let due = [stalled, drained, unmet, silent].into_iter().flatten().min();
         let Some(due) = due else { return Poll::Pending };
         ready!(self.alarm.poll(cx, due));
         let now = Instant::now();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         Poll::Ready(if is_due(stalled) {
             Err(End::Stalled { time: config.write_within })
+        } else if is_due(unmet) {
+            Err(End::Unmet { time: config.hello_within })
         } else if is_due(drained) {
             Err(End::Drained)
         } else if is_due(silent) {

@@ -39,17 +39,19 @@ pub(super) struct Desk<H> {
     /// The longest value that both sides take over the link, as far as is known: until the asker's
     /// HELLO, that is what every node takes. A longer one goes over HTTP then, once for each link.
     max_value_bytes: u32,
-    /// When so much is queued, even the answers of loads are not.
-    max_loaded_bytes: usize,
+    /// When so much is queued, large values go over HTTP, where all connections share a bound.
+    max_large_bytes: usize,
+    /// When the last get came.
+    asked: Instant,
 }
 
 /// The longest time that an asker is believed to wait for a load over a link. It hears that there
 /// is one, how many there may be is bounded, and they end with the connection.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// How many times the bytes that stop the reading may be queued by loads that end: they are under
-/// way already, and it is better to be rid of them, but not at any price.
-const LOADED_TIMES: usize = 16;
+/// How many times the bytes that stop the reading may be queued: by loads that end, and by the keys of
+/// one frame. They are under way already, and it is better to be rid of them, but not at any price.
+const QUEUED_TIMES: usize = 16;
 
 impl<H: Handler> Desk<H> {
     /// Returns a desk with a HELLO to be written. It goes first, without waiting for the asker's.
@@ -64,7 +66,8 @@ impl<H: Handler> Desk<H> {
             met: false,
             is_leaving: false,
             max_value_bytes: link.max_value_bytes.min(MIN_VALUE_BYTES),
-            max_loaded_bytes: link.max_queued_bytes.saturating_mul(LOADED_TIMES),
+            max_large_bytes: link.max_queued_bytes.saturating_mul(QUEUED_TIMES),
+            asked: Instant::now(),
             config,
         }
     }
@@ -79,6 +82,11 @@ impl<H: Handler> Desk<H> {
         self.loads.is_empty() && self.out.queued() == 0
     }
 
+    /// Returns when the last get came.
+    pub(super) fn asked(&self) -> Instant {
+        self.asked
+    }
+
     /// Returns whether the asker has said HELLO. Until then it has little time.
     pub(super) fn has_met(&self) -> bool {
         self.met
@@ -91,16 +99,10 @@ impl<H: Handler> Desk<H> {
 
     /// Queues the answers of loads that have ended.
     ///
-    /// These come whether the asker reads or not. Far over the bound their values are dropped and
-    /// refused instead, since a refusal is short: what is queued for one asker stays bounded.
+    /// These come whether the asker reads or not.
     pub(super) fn collect(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready((id, answered)) = self.loads.poll_next(cx) {
-            if self.out.queued() > self.max_loaded_bytes {
-                let text = "too much waits for being read";
-                self.out.refusal(id, Refusal::Outcome(Outcome::Overloaded), text);
-            } else {
-                self.answered(id, answered);
-            }
+            self.answered(id, answered);
         }
     }
 
@@ -165,6 +167,7 @@ impl<H: Handler> Desk<H> {
         if let Some(reason) = self.config.refuse(get.group, get.key) {
             return self.out.refusal(id, Refusal::Outcome(Outcome::Invalid), &reason);
         }
+        self.asked = now;
         // Most are answered here, of names that nobody had to copy.
         match guarded(|| self.handler.at_hand(get.group, get.key)) {
             Ok(None) => {}
@@ -201,7 +204,13 @@ impl<H: Handler> Desk<H> {
     fn answered(&mut self, id: Id, answered: Answered) {
         match answered {
             Ok(answer) => {
-                let max_bytes = usize::try_from(self.max_value_bytes).unwrap_or(usize::MAX);
+                // Far over the bound only small values are queued, so that what one asker makes this
+                // node hold stays bounded, whatever it asks for at once.
+                let max_bytes = match self.out.queued() > self.max_large_bytes {
+                    true => self.max_value_bytes.min(MIN_VALUE_BYTES),
+                    false => self.max_value_bytes,
+                };
+                let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
                 self.out.answer(id, answer, max_bytes);
             }
             Err(error) => {

@@ -56,7 +56,7 @@ impl Loads {
         answer: Pending,
         deadline: Instant,
     ) -> Result<(), PeerError> {
-        if self.under_way.len() >= self.max {
+        if self.tasks.len() >= self.max {
             let error = PeerError::new(PeerErrorKind::Overloaded);
             return Err(error.with_source(format!("{} loads are under way", self.max)));
         }
@@ -72,12 +72,12 @@ impl Loads {
         Ok(())
     }
 
-    /// Drops an answer that nobody waits for any more. Its place is free at once. Does nothing if
-    /// there is no such get, or it has been answered: that is how a CANCEL and an answer cross.
+    /// Forgets an answer that nobody waits for any more. Its place is taken until the load has ended,
+    /// which goes on: an asker that gives up what it asks must not start more than may be under way.
+    /// Does nothing if there is no such get, or it has been answered: that is how a CANCEL and an
+    /// answer cross.
     pub(super) fn cancel(&mut self, id: Id) {
-        if let Some(task) = self.under_way.remove(&id) {
-            task.abort();
-        }
+        self.under_way.remove(&id);
     }
 
     /// Waits for the next answer. Pending too when none is under way: then nothing is woken, and

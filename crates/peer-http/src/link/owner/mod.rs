@@ -32,7 +32,7 @@ use carrotcache_peer::{Handler, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use self::activity::Activity;
-use self::clock::{Clock, Due};
+use self::clock::{Asker, Clock, Due};
 use self::desk::Desk;
 pub(crate) use self::desk::LONGEST_WAIT;
 use crate::config::Config;
@@ -116,7 +116,9 @@ where
             if self.desk.is_done() && !written.blocked {
                 return Err(End::Goodbye);
             }
-            match self.clock.poll(cx, self.desk.has_met(), &self.config.link) {
+            let rests_since = self.desk.is_resting().then(|| self.desk.asked());
+            let asker = Asker { has_met: self.desk.has_met(), rests_since };
+            match self.clock.poll(cx, asker, &self.config.link) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(due) => match due? {
                     Due::Nothing => {}
@@ -129,8 +131,8 @@ where
     /// Takes the frames that are there, as long as their answers find room. Returns whether any
     /// was.
     ///
-    /// Room is looked for before each frame, not within one: a frame of a thousand keys may go over
-    /// the bound by the answers to these.
+    /// Room is looked for before each frame, not within one: the small values of a frame of a thousand
+    /// keys may go over the bound.
     ///
     /// # Errors
     ///
@@ -206,7 +208,7 @@ where
         if let Err(end) = self.turn(cx) {
             return Poll::Ready(end);
         }
-        let since = self.desk.is_resting().then(|| self.clock.heard());
+        let since = self.desk.is_resting().then(|| self.desk.asked());
         self.activity.rest(since);
         Poll::Pending
     }

@@ -17,6 +17,9 @@ use crate::link::input::KEPT_BYTES;
 /// Values up to this long are copied, longer ones are written from where they are.
 const COPIED_BYTES: usize = 4 << 10;
 
+/// With less than this that is written, the rest is not moved to the front.
+const COMPACTED_BYTES: usize = 64 << 10;
+
 /// How many parts one write takes.
 const MAX_PARTS: usize = 32;
 
@@ -205,6 +208,12 @@ impl Out {
         let small = count.min(self.small.len() - self.small_written);
         self.small_written += small;
         count -= small;
+        // Moved forward when half of it is written: an asker that reads as fast as it asks never lets
+        // it be empty.
+        if self.small_written >= COMPACTED_BYTES && self.small_written * 2 >= self.small.len() {
+            self.small.drain(..self.small_written);
+            self.small_written = 0;
+        }
         if self.small_written == self.small.len() {
             self.small.clear();
             if self.small.capacity() > KEPT_BYTES {
@@ -236,4 +245,22 @@ pub(super) struct Written {
     pub(super) bytes: usize,
     /// The socket takes no more now, and there may be more.
     pub(super) blocked: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_asker_that_reads_as_fast_as_it_asks_does_not_make_the_queue_grow() {
+        let mut out = Out::new();
+        for byte in (0..=255_u8).cycle().take(100_000) {
+            out.small(|small| small.extend_from_slice(&[byte; 1_000]));
+            // Never all of it is taken.
+            out.consume(out.queued().saturating_sub(500).min(1_000));
+        }
+        assert_eq!(out.queued(), out.small.len() - out.small_written);
+        assert!(out.small.capacity() <= 1 << 20, "{} bytes", out.small.capacity());
+        assert_eq!(out.small.last().copied(), u8::try_from(99_999 % 256).ok());
+    }
 }

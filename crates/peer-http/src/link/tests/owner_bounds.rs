@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::{future, io};
 
-use carrotcache_peer::handler_fn;
+use carrotcache_peer::{Handler, Reply, handler_fn};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::owner::{Owner, Served};
 use super::*;
+use crate::link::frame::request::ManyWriter;
 use crate::wire::outcome::Outcome;
 
 #[tokio::test(start_paused = true)]
@@ -90,7 +91,115 @@ async fn a_silent_asker_is_bidden_farewell_and_then_cut() {
     served.wire.expect(kind::GOAWAY, Id::default()).await;
     assert!(begin.elapsed() >= link.idle_timeout);
     assert!(matches!(served.end().await, End::Drained));
-    assert!(begin.elapsed() >= link.idle_timeout + link.drain_timeout);
+    // Nothing is under way, so it has a moment to leave, and not the time of a drain.
+    assert!(begin.elapsed() < link.idle_timeout + Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_asker_that_only_pings_is_as_good_as_silent() {
+    let mut served = Served::new().await;
+    let begin = Instant::now();
+    let frames = async {
+        loop {
+            served.wire.bare(kind::PING, id(1)).await;
+            if served.wire.read().await.0.kind == kind::GOAWAY {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    soon(frames).await;
+    assert!(begin.elapsed() < LinkConfig::default().idle_timeout + Duration::from_secs(2));
+    let since = served.activity.resting_since().expect("it rests");
+    assert!(since.elapsed() >= LinkConfig::default().idle_timeout, "pings are no use of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_is_not_idle_when_a_long_load_has_ended() {
+    let mut served = Served::new().await;
+    let idle_timeout = LinkConfig::default().idle_timeout;
+    let mut frame = Vec::new();
+    assert!(encode_get(
+        &mut frame,
+        id(0),
+        Get { millis_left: u32::MAX, group: "g", key: "load k" }
+    ));
+    served.wire.send(&frame).await;
+    served.wire.expect(kind::LOADING, id(0)).await;
+    for _ in 0..3 {
+        tokio::time::sleep(idle_timeout / 2).await;
+        served.wire.bare(kind::PING, id(1)).await;
+        served.wire.expect(kind::PONG, id(1)).await;
+    }
+    served.owner.release("load k");
+    served.wire.expect_value(id(0), b"load k").await;
+    tokio::time::sleep(idle_timeout / 2).await;
+    served.wire.get(2, "hit").await;
+    served.wire.expect_value(id(2), b"hit").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_given_up_counts_among_the_loads_until_it_has_ended() {
+    let link = LinkConfig { max_loads: 1, ..LinkConfig::default() };
+    let mut served = Served::with(link, 64 << 10).await;
+    served.wire.get(1, "load a").await;
+    served.wire.expect(kind::LOADING, id(1)).await;
+    served.wire.bare(kind::CANCEL, id(1)).await;
+    served.wire.get(2, "load b").await;
+    served.wire.expect_refusal(id(2), Refusal::Outcome(Outcome::Overloaded)).await;
+    served.owner.release("load a");
+    let loaded = async {
+        loop {
+            served.wire.get(3, "load b").await;
+            if served.wire.read().await.0.kind == kind::LOADING {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    soon(loaded).await;
+}
+
+/// Has a value of a mebibyte at hand for every key.
+struct Large;
+
+impl Handler for Large {
+    fn answer(&self, _: Request) -> Reply {
+        Reply::ready(Ok(Answer::new(vec![7; 1 << 20])))
+    }
+
+    fn at_hand(&self, _: &str, _: &str) -> Option<Answer> {
+        Some(Answer::new(vec![7; 1 << 20]))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_large_values_of_one_frame_go_over_http_when_too_many_are_queued() {
+    let (ours, theirs) = duplex(1 << 10);
+    tokio::spawn(serving(theirs, Large, LinkConfig::default()));
+    let mut wire = Wire(ours);
+    wire.hello().await;
+    wire.expect(kind::HELLO, Id::default()).await;
+    let mut frame = Vec::new();
+    let mut many = ManyWriter::begin(&mut frame, "g", 60_000).expect("a short name");
+    for slot in 0..1_000 {
+        assert!(many.push(&mut frame, id(slot), "k"));
+    }
+    many.finish(&mut frame);
+    wire.send(&frame).await;
+    let (mut values, mut refusals) = (0, 0);
+    for _ in 0..1_000 {
+        let (header, _) = wire.read().await;
+        match header.kind {
+            kind::VALUE => values += 1,
+            _ => {
+                assert_eq!(Refusal::from_code(header.aux), Refusal::OverHttp);
+                refusals += 1;
+            }
+        }
+    }
+    // Sixteen mebibytes, and the last of them goes over the bound by its header.
+    assert_eq!((values, refusals), (16, 984));
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,8 +207,20 @@ async fn a_stranger_has_less_time_to_say_hello() {
     let mut served = Served::stranger(LinkConfig::default(), 64 << 10, b"", None);
     let begin = Instant::now();
     served.wire.expect(kind::HELLO, Id::default()).await;
-    served.wire.expect(kind::GOAWAY, Id::default()).await;
-    assert!(begin.elapsed() < LinkConfig::default().idle_timeout / 2);
+    // Not by what it says instead, byte by byte: a HELLO may be longer than this version's.
+    let long = Header { len: 60_000, ..Header::bare(kind::HELLO, Id::default()) };
+    let Served { mut wire, ended, .. } = served;
+    let trickle = async {
+        for byte in long.encode().into_iter().chain(std::iter::repeat(0)) {
+            if wire.0.write_all(&[byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    soon(trickle).await;
+    assert!(matches!(soon(ended).await.unwrap(), End::Unmet { .. }));
+    assert!(begin.elapsed() <= LinkConfig::default().hello_within + Duration::from_secs(2));
 }
 
 #[tokio::test(start_paused = true)]

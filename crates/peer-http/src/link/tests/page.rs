@@ -178,9 +178,13 @@ fn the_page_states_the_times_that_are_kept() {
     );
     let farewell = |time| format!("{}, then GOAWAY", seconds(time));
     for (what, of, limit) in [
-        ("from the 101 to the asker's HELLO", "owner", farewell(config.hello_within)),
-        ("without a byte from the asker", "owner", farewell(config.idle_timeout)),
-        ("from GOAWAY to the end", "owner", drained),
+        ("from the 101 to the asker's HELLO", "owner", seconds(config.hello_within)),
+        (
+            "without a get from the asker, and without one under way",
+            "owner",
+            farewell(config.idle_timeout),
+        ),
+        ("from GOAWAY to the end, with gets under way", "owner", drained),
         ("without progress in writing", "owner", seconds(config.write_within)),
         (
             "without a byte from the owner, while gets are under way, to a PING",
