@@ -27,7 +27,8 @@ impl HttpPoolBuilder {
 
     /// Sets the largest number of loads that are under way for one link of a peer; 1,024 unless set.
     ///
-    /// One more is refused as overloaded. Gets of what is at hand are no loads.
+    /// One more is refused as overloaded. Gets of what is at hand are no loads. A load that the peer
+    /// does not wait for any more counts until it has ended.
     pub fn max_link_loads(mut self, loads: usize) -> Self {
         self.config.link.max_loads = loads;
         self
@@ -55,9 +56,9 @@ impl HttpPoolBuilder {
     /// Sets how many bytes of answers may wait for a peer that does not read its link; 1 MiB unless
     /// set.
     ///
-    /// Beyond it no more of its requests are read. Values that are loaded meanwhile are still kept for
-    /// it, up to sixteen times as much, and further ones refused as overloaded. A peer that takes
-    /// nothing for the [`write_timeout`](Self::write_timeout) is cut.
+    /// Beyond it no more of its requests are read. What it has asked before is still kept for it, up
+    /// to sixteen times as much; then values over 4 KiB have to be fetched over HTTP. A peer that
+    /// takes nothing for the [`write_timeout`](Self::write_timeout) is cut.
     pub fn max_link_queued_bytes(mut self, bytes: usize) -> Self {
         self.config.link.max_queued_bytes = bytes;
         self
