@@ -52,7 +52,7 @@
 //! A link lives on the runtime that asked for it, and ends with its peer's goodbye, with the peer's
 //! last sign of life, or when the peer leaves the pool; gets that are under way are answered first
 //! where that can be. When one is cut, all its gets end at once in an error, and the next get asks
-//! for another, if that fails again after a pause of 100 ms, doubling to 10 s.
+//! for another, if that fails again after a pause of 100 ms, doubling to a second.
 //! [`HttpPool::stats`] tells how it stands. [`protocol`] has the frames, for those who write a client
 //! in another language; [`HttpPoolBuilder::link`] switches links off.
 //!

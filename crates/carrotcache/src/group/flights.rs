@@ -1,5 +1,6 @@
 //! Flights that outlive their callers.
 
+use std::cmp::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use carrotcache_peer::Entry;
@@ -70,11 +71,12 @@ impl Flights {
         key: &str,
         start: impl Fn(Leader, Arc<str>, Where<'_>),
     ) -> Fetched {
+        let mut was_gone = false;
         for attempt in 1..=MAX_ATTEMPTS {
             let runtime = &self.peers.runtime;
             // Asked for first: a leader without a runtime would fail the followers who have one.
             let home = match attempt {
-                MAX_ATTEMPTS => runtime.home_at_caller()?,
+                MAX_ATTEMPTS if was_gone => runtime.home_at_caller()?,
                 _ => runtime.home()?,
             };
             let at = Where { home: &home, is_here: home.is_here() };
@@ -93,12 +95,15 @@ impl Flights {
                     follower
                 }
             };
-            let Some(outcome) = home.outlive(at.is_here, follower).await else { continue };
+            let Some(outcome) = home.outlive(at.is_here, follower).await else {
+                was_gone = true;
+                continue;
+            };
             match outcome.result {
                 Ok(entry) => return Ok(entry),
-                Err(singleflight::Error::Abandoned) => drop(home.is_shut_down()),
+                Err(singleflight::Error::Abandoned) => was_gone |= home.is_shut_down(),
                 // A loader that meets the end of its runtime fails in ways of its own.
-                Err(_) if !home.is_here() && home.is_shut_down() => {}
+                Err(_) if !home.is_here() && home.is_shut_down() => was_gone = true,
                 Err(error) => return Err(self.to_get_error(error, key)),
             }
         }
@@ -108,8 +113,12 @@ impl Flights {
     /// Returns the flights that live at `home`, which is not the first one.
     fn flights_at(&self, home: &Home) -> singleflight::Group<Arc<str>, Entry, GetError> {
         let table = self.later.read().unwrap_or_else(PoisonError::into_inner);
-        if table.home >= home.number() {
-            return table.flights.clone();
+        match table.home.cmp(&home.number()) {
+            Ordering::Equal => return table.flights.clone(),
+            // The node has moved on, between two looks of this caller. Nobody should wait for a flight
+            // where another runtime is watched.
+            Ordering::Greater => return singleflight::Group::new(),
+            Ordering::Less => {}
         }
         drop(table);
         let mut table = self.later.write().unwrap_or_else(PoisonError::into_inner);

@@ -115,9 +115,12 @@ impl Line {
         self.runtime.spawn(async move {
             let Waiter { request, completion, .. } = waiter;
             let answered = line.http.get(&request).await;
-            let is_late = answered.as_ref().is_err_and(|e| e.kind == PeerErrorKind::TimedOut);
-            // Perhaps the owner loads. Over a link that came about meanwhile it can say so.
-            if let Some(link) = is_late.then(|| line.lock().link()).flatten()
+            // Perhaps the owner loads, or no connection was free. Over a link that came about meanwhile
+            // it can say so, and needs none.
+            let is_open = answered.as_ref().is_err_and(|error| {
+                matches!(error.kind, PeerErrorKind::TimedOut | PeerErrorKind::Unreachable)
+            });
+            if let Some(link) = is_open.then(|| line.lock().link()).flatten()
                 && Instant::now().into_std() < request.deadline
             {
                 match link.get(Waiter::new(request, completion)) {
@@ -132,7 +135,7 @@ impl Line {
 
     /// Asks for a link, in a task, which becomes that of the link.
     fn spawn_asking(self: &Arc<Self>, waiter: Waiter) {
-        let asking = Asking { line: Arc::clone(self) };
+        let asking = Asking { line: Arc::clone(self), is_settled: false };
         self.runtime.spawn(asking.run(waiter));
     }
 
@@ -153,6 +156,8 @@ impl Line {
 /// The task that asks for a link. Should it be dropped, with its runtime, the line is down.
 struct Asking {
     line: Arc<Line>,
+    /// Whether the line has been told what came of it. Another may be asking from then on.
+    is_settled: bool,
 }
 
 impl Asking {
@@ -161,21 +166,40 @@ impl Asking {
     /// # Cancel safety
     ///
     /// Dropped only when its runtime shuts down. Gets that wait are told so.
-    async fn run(self, waiter: Waiter) {
+    async fn run(mut self, waiter: Waiter) {
         match self.ask(&waiter.request).await {
             Asked::Link(stream, early) => self.open(stream, &early, waiter).await,
             Asked::Answered(answer) => {
+                self.is_settled = true;
                 self.line.settle_plain("it answered over HTTP");
                 waiter.completion.tell(answer);
             }
             Asked::Failed(error) => {
-                // What keeps one from being asked would keep the others, one after another.
-                let waiting = self.line.lock().down();
-                for waiter in waiting.into_iter().chain([waiter]) {
-                    waiter.completion.tell(Err(error.clone()));
-                }
+                self.is_settled = true;
+                self.fail(&error);
+                waiter.completion.tell(Err(error));
             }
         }
+    }
+
+    /// Notes that no link could be had, and finds a way for those who wait for it.
+    fn fail(&self, error: &PeerError) {
+        let line = &self.line;
+        let waiting = match error.kind {
+            // What keeps one from being asked would keep the others, one after another.
+            PeerErrorKind::Unreachable | PeerErrorKind::Runtime => {
+                for waiter in line.lock().down() {
+                    waiter.completion.tell(Err(error.clone()));
+                }
+                return;
+            }
+            // It has answered, with more than is accepted here.
+            PeerErrorKind::TooLarge => return line.settle_plain("it answered over HTTP"),
+            // It was not asked at all.
+            PeerErrorKind::BadRequest => line.lock().gave_up(),
+            _ => line.lock().down(),
+        };
+        waiting.into_iter().for_each(|waiter| line.spawn_get(waiter));
     }
 
     /// Asks for a link. Those who wait for it go over HTTP if it takes too long.
@@ -203,7 +227,7 @@ impl Asking {
     /// # Cancel safety
     ///
     /// Dropping it ends the link. Gets that are under way are told so.
-    async fn open(self, stream: TcpStream, early: &[u8], first: Waiter) {
+    async fn open(mut self, stream: TcpStream, early: &[u8], first: Waiter) {
         let Line { http, config, runtime, .. } = &*self.line;
         // If the system does not take it, large values keep small ones waiting for longer.
         if config.link.receive_buffer_bytes > 0 {
@@ -216,6 +240,7 @@ impl Asking {
         let peer = Arc::clone(http.label());
         tracing::info!(peer = &*peer, "a link is open");
         let waiting = self.line.lock().up(Arc::clone(&link));
+        self.is_settled = true;
         for unsent in link.get_many(waiting) {
             self.line.ask_otherwise(&link, unsent);
         }
@@ -236,8 +261,10 @@ impl Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        let waiting = self.line.lock().gave_up();
-        drop(waiting);
+        if !self.is_settled {
+            let waiting = self.line.lock().gave_up();
+            drop(waiting);
+        }
     }
 }
 

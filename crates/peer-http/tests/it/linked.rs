@@ -130,6 +130,40 @@ async fn the_gets_of_a_cold_start_share_one_connection() {
     assert_eq!(asking.stats().links_opened, 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gets_that_found_no_connection_go_over_the_link_that_came_late() {
+    let loads = Loads::new();
+    let served = Served::start(loads.clone(), |builder| builder).await;
+    // Its first connection goes on when it is told to.
+    let (listener, url) = listen().await;
+    let (address, go_on) = (served.address(), Arc::new(Semaphore::new(0)));
+    let held = Arc::clone(&go_on);
+    tokio::spawn(async move {
+        let mut is_first = true;
+        while let Ok((mut near, _)) = listener.accept().await {
+            let held = std::mem::take(&mut is_first).then(|| Arc::clone(&held));
+            tokio::spawn(async move {
+                if let Some(held) = held {
+                    held.acquire().await.expect("it is open").forget();
+                }
+                let mut far = tokio::net::TcpStream::connect(address).await.expect("the owner");
+                drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+            });
+        }
+    });
+    let asking = Asking::of(&url);
+    let gets: Vec<_> = (0..400).map(|n| spawn_get(&asking.client, n.to_string())).collect();
+    // As many go over HTTP as there are connections, when they have waited for the link long enough.
+    loads.begun(127).await;
+    go_on.add_permits(1);
+    loads.begun(400 - 127).await;
+    loads.end(400);
+    for (number, get) in gets.into_iter().enumerate() {
+        assert_eq!(soon(get).await.expect("a value"), Answer::new(number.to_string()));
+    }
+    assert_eq!(asking.link(), LinkState::Up);
+}
+
 #[tokio::test]
 async fn a_loading_owner_is_waited_for_and_a_silent_one_is_not() {
     let loads = Loads::new();

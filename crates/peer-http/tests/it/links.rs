@@ -137,3 +137,22 @@ async fn another_protocol_than_the_one_that_was_asked_for_is_no_answer() {
     assert_eq!(asking.client.error("scores", "Tom").await.kind, PeerErrorKind::Foreign);
     assert_eq!(asking.client.value("scores", "Tom").await, "Tom");
 }
+
+#[tokio::test]
+async fn what_keeps_one_get_from_being_asked_keeps_no_other() {
+    let served = Served::echo().await;
+    let asking = Asking::of(served.pool.base_url());
+    // The first get asks for the link, the others wait for what comes of it.
+    let too_long = "k".repeat(70_000);
+    let (first, second, third) = tokio::join!(
+        asking.client.get("scores", &too_long, None),
+        asking.client.get("scores", "Tom", None),
+        asking.client.get("scores", "Jack", None),
+    );
+    assert_eq!(first.expect_err("no path is so long").kind, PeerErrorKind::BadRequest);
+    for (answer, key) in [(second, "Tom"), (third, "Jack")] {
+        assert_eq!(answer.expect("a value").entry.into_value().expect("a value"), key);
+    }
+    assert_eq!(asking.client.value("scores", "Ada").await, "Ada");
+    assert_eq!(asking.link(), LinkState::Up);
+}

@@ -28,6 +28,8 @@ pub(super) struct Clock {
     blocked_since: Option<Instant>,
     /// When GOAWAY was said.
     parted: Option<Instant>,
+    /// When it was said, or said again, because the link has to end.
+    pressed: Option<Instant>,
 }
 
 /// What is due.
@@ -61,6 +63,7 @@ impl Clock {
             heard: now,
             blocked_since: None,
             parted: None,
+            pressed: None,
         }
     }
 
@@ -83,9 +86,13 @@ impl Clock {
         }
     }
 
-    /// GOAWAY was said. The time to leave runs from the first.
-    pub(super) fn part(&mut self) {
+    /// GOAWAY was said, for the first time or again. `is_pressed` says that the link has to end, and not
+    /// only that nobody asked anything for long.
+    pub(super) fn part(&mut self, is_pressed: bool) {
         self.parted.get_or_insert_with(Instant::now);
+        if is_pressed {
+            self.pressed.get_or_insert_with(Instant::now);
+        }
     }
 
     /// Returns whether GOAWAY was said.
@@ -106,17 +113,19 @@ impl Clock {
         config: &LinkConfig,
     ) -> Poll<Result<Due, End>> {
         let stalled = self.blocked_since.map(|since| since + config.write_within);
-        let drained = self.parted.map(|parted| match asker.rests_since {
+        let drained = self.parted.and_then(|parted| match asker.rests_since {
             // Nothing is under way, so an asker that means well is gone in a moment.
-            Some(_) => parted.max(self.busy) + PARTING.min(config.drain_timeout),
-            None => parted + config.drain_timeout,
+            Some(_) => Some(parted.max(self.busy) + PARTING.min(config.drain_timeout)),
+            // A get that crossed a farewell for want of gets is answered, however long that takes.
+            None => self.pressed.map(|pressed| pressed + config.drain_timeout),
         });
         if asker.rests_since.is_none() {
             self.busy = Instant::now();
         }
         let unmet = (!asker.has_met).then_some(self.began + config.hello_within);
-        let since = asker.rests_since.map_or(self.heard, |asked| asked.max(self.busy));
-        let silent = Some(since + config.idle_timeout).filter(|_| self.parted.is_none());
+        let rests_since = asker.rests_since.map(|asked| asked.max(self.busy));
+        let silent =
+            rests_since.filter(|_| self.parted.is_none()).map(|it| it + config.idle_timeout);
         let due = [stalled, drained, unmet, silent].into_iter().flatten().min();
         let Some(due) = due else { return Poll::Pending };
         ready!(self.alarm.poll(cx, due));

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use carrotcache_peer::{Handler, PeerError, PeerErrorKind, Reply, Request};
+use carrotcache_peer::{Handler, PeerError, Reply, Request};
 use tokio::time::Instant;
 
-use super::loads::{Answered, Loads};
+use super::loads::{Answered, Loads, panicked};
 use super::out::Out;
 use crate::config::Config;
 use crate::link::frame::hello::{Hello, MIN_VALUE_BYTES};
@@ -226,6 +226,5 @@ impl<H: Handler> Desk<H> {
 /// Calls the handler. A panic is an error of the get that it was called for: on this task it would
 /// end those of everybody else.
 fn guarded<T>(handler: impl FnOnce() -> T) -> Result<T, PeerError> {
-    catch_unwind(AssertUnwindSafe(handler))
-        .map_err(|_| PeerError::new(PeerErrorKind::Failed).with_source("the handler panicked"))
+    catch_unwind(AssertUnwindSafe(handler)).map_err(panicked)
 }

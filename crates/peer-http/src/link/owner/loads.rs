@@ -4,8 +4,10 @@
 //! wake by itself: were the futures polled by the link's own task, each answer would have to look
 //! through all of them.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -111,7 +113,19 @@ impl Loads {
 
 /// Returns the error of a get whose future panicked. Only that get hears of it.
 fn failed(error: JoinError) -> PeerError {
-    PeerError::new(PeerErrorKind::Failed).with_source(error)
+    match error.try_into_panic() {
+        Ok(payload) => panicked(payload),
+        Err(cancelled) => PeerError::new(PeerErrorKind::Failed).with_source(cancelled),
+    }
+}
+
+/// Returns the error of a get whose handler panicked. The payload may panic when it is dropped, which
+/// would end the gets of everybody else.
+pub(super) fn panicked(payload: Box<dyn Any + Send>) -> PeerError {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(again);
+    }
+    PeerError::new(PeerErrorKind::Failed).with_source("the handler panicked")
 }
 
 #[cfg(test)]

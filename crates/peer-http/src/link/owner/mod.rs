@@ -122,7 +122,7 @@ where
                 Poll::Pending => return Ok(()),
                 Poll::Ready(due) => match due? {
                     Due::Nothing => {}
-                    Due::Farewell => self.part(),
+                    Due::Farewell => self.part(false),
                 },
             }
         }
@@ -182,17 +182,17 @@ where
             && drain.as_mut().poll(cx).is_ready()
         {
             self.drain = None;
-            self.part();
+            self.part(true);
         }
     }
 
     /// Tells the asker to send no more gets. It closes the connection when its last one is
     /// answered.
-    fn part(&mut self) {
+    fn part(&mut self, is_pressed: bool) {
         if !self.clock.has_parted() {
-            self.clock.part();
             self.desk.out().bare(kind::GOAWAY, Id::default());
         }
+        self.clock.part(is_pressed);
     }
 }
 

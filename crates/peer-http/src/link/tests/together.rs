@@ -214,3 +214,53 @@ async fn a_loader_slower_than_every_clock_is_waited_for_to_the_deadline() {
     assert!(begin.elapsed() >= 10 * TIME);
     assert!(!pair.asking.is_finished() && !pair.serving.is_finished());
 }
+
+/// Panics when it is dropped, unless something panics already.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "as asked");
+    }
+}
+
+/// Panics with a payload that panics, at once or in a load, but for one key.
+struct Bombs(Owner);
+
+impl Handler for Bombs {
+    fn answer(&self, request: Request) -> Reply {
+        match &*request.key {
+            "now" => std::panic::panic_any(Bomb),
+            "later" => Reply::pending(async { std::panic::panic_any(Bomb) }),
+            _ => self.0.answer(request),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_panic_ends_no_get_but_its_own() {
+    let pair = Pair::new(Bombs(Owner::default()));
+    for key in ["now", "later"] {
+        let (waiter, bombed) = waiter(key);
+        pair.link.get(waiter).expect("it is sent");
+        let (waiter, other) = self::waiter("k");
+        pair.link.get(waiter).expect("it is sent");
+        assert_eq!(told(bombed).await.unwrap_err().causes(), "the handler panicked");
+        assert_eq!(value(other).await, "k");
+    }
+    assert!(!pair.serving.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_is_not_cut_because_the_asker_has_asked_nothing_else_for_long() {
+    let short = Duration::from_millis(300);
+    let link = LinkConfig { idle_timeout: short, drain_timeout: short, ..LinkConfig::default() };
+    let slow = carrotcache_peer::handler_fn(|_| async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        Ok(Answer::new("v"))
+    });
+    let pair = Pair::with(slow, link, 64 << 10);
+    let (waiter, get) = waiter("k");
+    pair.link.get(waiter).expect("it is sent");
+    assert_eq!(value(get).await, "v");
+}
