@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use carrotcache::{GetError, Node};
+use carrotcache::peer::Completion;
+use carrotcache::{GetError, Node, Owner, Peer, PeerErrorKind, Picker, Request};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, TryFutureExt};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -323,4 +324,49 @@ async fn until_async(mut condition: impl FnMut() -> bool) {
     while !condition() {
         tokio::task::yield_now().await;
     }
+}
+
+/// Owns the key `theirs`, fails, and panics when it is asked for its name.
+struct Nameless;
+
+impl Peer for Nameless {
+    fn label(&self) -> &str {
+        panic!("as asked")
+    }
+
+    fn ask(&self, _: Request, completion: Completion) {
+        completion.tell(Err(PeerErrorKind::Unreachable.into()));
+    }
+}
+
+impl Picker for Nameless {
+    fn owner(&self, key: &str) -> Owner {
+        if key == "theirs" { Owner::Remote(Arc::new(Self)) } else { Owner::Local }
+    }
+
+    fn peers(&self) -> Vec<Arc<dyn Peer>> {
+        vec![Arc::new(Self)]
+    }
+}
+
+#[test]
+fn a_flight_that_a_panic_abandons_moves_no_node_from_a_runtime_that_runs() {
+    let (home, elsewhere) = (Runtime::new().unwrap(), Runtime::new().unwrap());
+    let source = Source::gated();
+    let node = Node::builder().peers(Nameless).runtime(home.handle().clone()).build();
+    let group = node.group("g").loader(source.clone()).build().unwrap();
+    let get = |key: &'static str| {
+        let group = group.clone();
+        async move { group.get(key).await }
+    };
+    let first = home.spawn(get("slow"));
+    elsewhere.block_on(until(|| source.started() == 1));
+    let error = elsewhere.block_on(get("theirs")).unwrap_err();
+    assert!(matches!(error, GetError::Abandoned { .. }), "{error:?}");
+    let second = elsewhere.spawn(get("slow"));
+    source.release(2);
+    for slow in [first, second] {
+        assert_eq!(elsewhere.block_on(slow).unwrap().unwrap(), "slow!");
+    }
+    assert_eq!(source.calls_for("slow"), 1);
 }
