@@ -57,8 +57,8 @@
 //! # What it promises
 //!
 //! - A value that is returned for a key came from the group's loader, for that key.
-//! - On one node at most one load of a key is under way; while nodes agree on the ring, over all
-//!   nodes.
+//! - On one node at most one load of a key is under way; while nodes agree on the ring and have links
+//!   to each other, over all nodes, within the bounds of the links.
 //! - A request crosses at most one hop.
 //! - What a group holds never exceeds its `max_bytes`, keys and bookkeeping counted.
 //! - Every future here may be dropped at any time; a load that everyone has left still fills the

@@ -37,29 +37,33 @@
 //!
 //! # Links
 //!
-//! Two nodes of this project ask each other over a *link*: one connection that carries all gets from
-//! one to the other, thousands at a time, none of which waits for another. It costs a small part of
-//! what HTTP costs, and an owner that loads says so, so that it is waited for as long as the load
-//! takes and is not taken for a dead one.
+//! Two nodes of this project ask each other over a *link*: one connection that carries all gets
+//! from one to the other, thousands at a time. None waits for the load of another, and a small
+//! value for a large one only while that is being sent. It costs a small part of what HTTP costs,
+//! and an owner that loads says so, so that it is waited for as long as the load takes and is not
+//! taken for a dead one.
 //!
 //! The first get to a peer asks for a link, by an upgrade of its connection. A peer that agrees
-//! answers it over the link; one that knows nothing of links (a node of Go's, or one behind something
-//! that takes no upgrade) has answered it already, and is asked over HTTP for ten seconds, before a
-//! get asks again. Gets that come meanwhile wait for the outcome, a quarter of a second at most.
-//! Values of more than [a mebibyte](HttpPoolBuilder::max_link_value_bytes) come over HTTP in any case,
-//! so that none keeps small ones waiting.
+//! answers it over the link; one that knows nothing of links (a node of Go's, or one behind
+//! something that takes no upgrade) has answered it already, and is asked over HTTP for ten
+//! seconds, before a get asks again. (One that did not answer in time is not known as such: the
+//! next get asks again.) Gets that come meanwhile wait for the outcome, a quarter of a second at
+//! most. Values of more than [a mebibyte](HttpPoolBuilder::max_link_value_bytes) come over HTTP in
+//! any case, so that none keeps small ones waiting for long.
 //!
 //! A link lives on the runtime that asked for it, and ends with its peer's goodbye, with the peer's
 //! last sign of life, or when the peer leaves the pool; gets that are under way are answered first
 //! where that can be. When one is cut, all its gets end at once in an error, and the next get asks
 //! for another, if that fails again after a pause of 100 ms, doubling to a second.
-//! [`HttpPool::stats`] tells how it stands. [`protocol`] has the frames, for those who write a client
-//! in another language; [`HttpPoolBuilder::link`] switches links off.
+//! [`HttpPool::stats`] tells how it stands, and at level info the log tells that a link is open,
+//! that one has ended and why, and that a peer is asked over HTTP only. [`protocol`] has the
+//! frames, for those who write a client in another language; [`HttpPoolBuilder::link`] switches
+//! links off.
 //!
 //! # The wire
 //!
-//! Over HTTP, a get is `GET {base URL}{base path}{group}/{key}`, the base path `/_groupcache/` unless set. The
-//! answer is the protobuf message `GetResponse { 1: bytes value, 2: double minute_qps }` of
+//! Over HTTP, a get is `GET {base URL}{base path}{group}/{key}`, the base path `/_groupcache/` unless
+//! set. The answer is the protobuf message `GetResponse { 1: bytes value, 2: double minute_qps }` of
 //! `proto/groupcache.proto`. [`path`] says how names are escaped.
 //!
 //! | how it ended | status | `carrotcache-outcome` | at the asking node |

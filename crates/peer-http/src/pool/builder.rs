@@ -27,6 +27,8 @@ use crate::error::BuildError;
 /// | [`max_connections`](Self::max_connections) | 128 a peer | further gets wait, within their time |
 /// | [`max_idle_connections`](Self::max_idle_connections) | 128 a peer | a connection is closed after its get |
 /// | [`max_answer_bytes`](Self::max_answer_bytes) | 64 MiB | the get fails as too large, and its connection is closed |
+/// | [`max_bytes_under_way`](Self::max_bytes_under_way) | 256 MiB in all | the get waits, and fails as too large |
+/// | [`max_wait_percent`](Self::max_wait_percent) | 20 % of a get's time | a get that waits fails |
 ///
 /// | asking and answering | unless set | beyond it |
 /// |---|---|---|
@@ -55,7 +57,7 @@ use crate::error::BuildError;
 /// |---|---|---|
 /// | [`max_link_loads`](Self::max_link_loads) | 1,024 a link | refused as overloaded |
 /// | [`max_link_request_bytes`](Self::max_link_request_bytes) | 1 MiB and 64 KiB | the link ends |
-/// | [`max_link_queued_bytes`](Self::max_link_queued_bytes) | 1 MiB | no more requests are read |
+/// | [`max_link_queued_bytes`](Self::max_link_queued_bytes) | 1 MiB a link | no more requests are read; beyond 16 times as much, values over 4 KiB come over HTTP |
 /// | [`write_timeout`](Self::write_timeout) | 10 s without a byte taken | the link is cut |
 /// | [`head_timeout`](Self::head_timeout) | 5 s to say HELLO | the link ends |
 /// | [`link_idle_timeout`](Self::link_idle_timeout) | 5 min | the peer is told goodbye |
@@ -140,8 +142,9 @@ impl HttpPoolBuilder {
         self
     }
 
-    /// Sets the largest number of connections to one peer, and so of gets from it that are under
-    /// way at one moment; 128 unless set.
+    /// Sets the largest number of connections to one peer, and so of gets from it over HTTP that are
+    /// under way at one moment; 128 unless set. Over a link it is
+    /// [`max_gets_in_flight`](Self::max_gets_in_flight).
     ///
     /// It bounds what a slow peer can hold here in sockets and memory. Further gets wait for a
     /// [share](Self::max_wait_percent) of their time, and then end in an error of kind
@@ -260,6 +263,8 @@ impl HttpPoolBuilder {
     /// peer has left, and is then refused as overloaded. As many bytes again may wait so; what
     /// exceeds those is refused at once. A larger answer than the bound is sent when no other is
     /// on its way. Values of up to 4 KiB are not counted, because a connection has larger buffers.
+    /// Nor are those over links, of which each has its own
+    /// [`max_link_queued_bytes`](Self::max_link_queued_bytes).
     pub fn max_unsent_bytes(mut self, bytes: u64) -> Self {
         self.config.max_unsent_bytes = bytes;
         self

@@ -19,7 +19,8 @@ impl HttpPoolBuilder {
     ///
     /// One more ends at once in an error of kind
     /// [`Unreachable`](carrotcache_peer::PeerErrorKind::Unreachable), so that the value is loaded
-    /// where it was asked for. Costs nothing until they come.
+    /// where it was asked for, and the log says of the peer that it cannot be reached. The same happens
+    /// while 4 MiB of requests wait to be written. Costs nothing until they come.
     pub fn max_gets_in_flight(mut self, gets: u32) -> Self {
         self.config.link.max_in_flight = gets;
         self
@@ -45,7 +46,7 @@ impl HttpPoolBuilder {
     }
 
     /// Sets the longest request that is taken over a link, in bytes; 1 MiB and 64 KiB unless set,
-    /// which is room for a thousand keys of 1 KiB. No less than 64 KiB.
+    /// which is room for a thousand keys of 1 KiB. Less than 64 KiB is taken as 64 KiB.
     ///
     /// A longer one ends the link. Peers are told the bound, and keep to it.
     pub fn max_link_request_bytes(mut self, bytes: u32) -> Self {
@@ -68,7 +69,7 @@ impl HttpPoolBuilder {
     /// read; 512 KiB unless set. With 0 it decides itself.
     ///
     /// What is in there can be overtaken by nothing: a larger buffer makes large values faster, and
-    /// small ones that come beside them slower. The system may have a lower bound of its own
+    /// small ones that come beside them slower. The system may allow less
     /// (`net.core.rmem_max` on Linux).
     pub fn link_receive_buffer_bytes(mut self, bytes: usize) -> Self {
         self.config.link.receive_buffer_bytes = bytes;
