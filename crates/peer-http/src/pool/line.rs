@@ -86,17 +86,8 @@ impl Line {
                 // way over it are answered all the same.
                 let lost = self.lock().lose(Arc::as_ptr(link), true);
                 drop(lost);
-                match self.way(waiter) {
-                    Way::Link(new, waiter) => {
-                        if let Err(unsent) = new.get(waiter) {
-                            self.spawn_get(unsent.waiter);
-                        }
-                    }
-                    Way::Http(waiter) => self.spawn_get(waiter),
-                    Way::Ask(waiter) => self.spawn_asking(waiter),
-                    Way::Full(waiter) => self.refuse(waiter),
-                    Way::Waits => {}
-                }
+                // That link is not found any more, so this ends.
+                self.ask(waiter);
             }
         }
     }
