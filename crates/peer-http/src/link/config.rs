@@ -39,7 +39,7 @@ pub(crate) struct LinkConfig {
     pub(crate) write_within: Duration,
     /// How long a new asker may take to say HELLO.
     pub(crate) hello_within: Duration,
-    /// How long an asker may be silent before it is bidden farewell. It opens a new link when it
+    /// How long an asker may ask nothing before it is bidden farewell. It opens a new link when it
     /// has something to ask.
     pub(crate) idle_timeout: Duration,
     /// How long gets may go on after a GOAWAY.

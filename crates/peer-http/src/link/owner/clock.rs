@@ -35,7 +35,7 @@ pub(super) struct Clock {
 /// What is due.
 pub(super) enum Due {
     Nothing,
-    /// The asker has been silent for so long that it is bidden farewell.
+    /// The asker has asked nothing for so long that it is bidden farewell.
     Farewell,
 }
 
@@ -100,8 +100,8 @@ impl Clock {
         self.parted.is_some()
     }
 
-    /// Waits for what may be due next. A silent asker is told GOAWAY and has the time of a
-    /// farewell, so that one whose get is just on its way loses none.
+    /// Waits for what may be due next. An asker that asks nothing is told GOAWAY and has a moment to
+    /// leave, so that one whose get is just on its way loses none.
     ///
     /// # Errors
     ///
