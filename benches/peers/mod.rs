@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ::redis::aio::MultiplexedConnection;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
-use carrotcache::peer::{Completion, Owner, Peer, Request};
+use carrotcache::peer::{Answer, Completion, Owner, Peer, Request};
 use carrotcache::{Group, HttpPool, Mirroring, Node};
 use groupcache::moka::future::Cache;
 use groupcache::{Groupcache, ValueLoader};
@@ -233,7 +233,7 @@ async fn get_batch(owner: &dyn Peer, keys: &[&str]) -> Result<usize> {
     let answers = Arc::new(Answers { bytes: AtomicUsize::new(0), tell: Some(tell) });
     let requests = keys.iter().map(|key| {
         let answers = Arc::clone(&answers);
-        let completion = Completion::new(move |answer| {
+        let completion = Completion::<Answer>::new(move |answer| {
             let value = answer.ok().and_then(|answer| answer.entry.into_value());
             let bytes = value.map_or(0, |value| value.len());
             answers.bytes.fetch_add(bytes, Ordering::Relaxed);

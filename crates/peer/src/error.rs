@@ -48,6 +48,10 @@ pub enum PeerErrorKind {
     /// ask the database twice.
     #[error("failed to load the key")]
     LoadFailed,
+    /// As many loads of the group run and wait at the owner as may. This is its verdict too: it keeps
+    /// the database from more than it can bear, and asking that elsewhere would undo it.
+    #[error("has too many loads waiting")]
+    TooManyLoads,
     /// The peer failed to answer, and did not say that it was its loader that failed. A node of Go's
     /// groupcache says no more than that about its getter's error, and a proxy says it of anything.
     #[error("failed to answer")]
@@ -62,6 +66,9 @@ pub enum PeerErrorKind {
     /// so the next request may find the value there.
     #[error("did not answer in time")]
     TimedOut,
+    /// The peer cannot be told to forget anything: it speaks groupcache's HTTP and no more.
+    #[error("cannot be told to forget a key")]
+    Plain,
     /// The peer does not take such a request.
     #[error("does not take the request")]
     BadRequest,
@@ -116,7 +123,7 @@ impl PeerError {
     /// elsewhere.
     #[must_use]
     pub fn is_verdict(&self) -> bool {
-        self.kind == PeerErrorKind::LoadFailed
+        matches!(self.kind, PeerErrorKind::LoadFailed | PeerErrorKind::TooManyLoads)
     }
 
     /// Returns the cause, and the causes of the cause, as one line; empty if none is known.

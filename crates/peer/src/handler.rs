@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::entry::Answer;
-use crate::error::PeerError;
+use crate::error::{PeerError, PeerErrorKind};
+use crate::purge::{Purge, Purged};
 use crate::request::Request;
 
 /// Answers what peers ask: a cache, usually.
@@ -52,6 +53,24 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (group, key);
         None
     }
+
+    /// Returns the answers to requests that came together, in their order; one by one unless
+    /// overridden.
+    ///
+    /// They are of one group, and were not [at hand](Self::at_hand). A handler that can fetch many
+    /// values at once overrides it.
+    fn answer_many(&self, requests: Vec<Request>) -> Vec<Reply> {
+        requests.into_iter().map(|request| self.answer(request)).collect()
+    }
+
+    /// Forgets what a peer says is no longer so. Refused unless overridden.
+    ///
+    /// Called where [`answer`](Self::answer) is, and as that must not block. A transport that cannot
+    /// tell who its peers are keeps strangers from calling it.
+    fn purge(&self, purge: Purge) -> Reply<Purged> {
+        let _ = purge;
+        Reply::ready(Err(PeerErrorKind::BadRequest.into()))
+    }
 }
 
 impl<H: Handler + ?Sized> Handler for Arc<H> {
@@ -62,40 +81,46 @@ impl<H: Handler + ?Sized> Handler for Arc<H> {
     fn answer(&self, request: Request) -> Reply {
         (**self).answer(request)
     }
+
+    fn answer_many(&self, requests: Vec<Request>) -> Vec<Reply> {
+        (**self).answer_many(requests)
+    }
+
+    fn purge(&self, purge: Purge) -> Reply<Purged> {
+        (**self).purge(purge)
+    }
 }
 
-/// What a handler returns: an answer, or a future of one.
+/// What a handler returns: an answer, or a future of one. `T` is what the answer tells.
 ///
 /// It is itself a future, for whoever need not tell the two apart.
 ///
 /// # Cancel safety
 ///
 /// May be dropped at any time; what that means for the work behind it is the handler's to say.
-pub enum Reply {
+pub enum Reply<T = Answer> {
     /// The answer was at hand.
-    Ready(Result<Answer, PeerError>),
+    Ready(Result<T, PeerError>),
     /// The answer takes a while.
-    Pending(Pin<Box<dyn Future<Output = Result<Answer, PeerError>> + Send>>),
+    Pending(Pin<Box<dyn Future<Output = Result<T, PeerError>> + Send>>),
 }
 
-impl Reply {
+impl<T: 'static> Reply<T> {
     /// Returns a reply that is there at once.
     #[must_use]
-    pub fn ready(answer: Result<Answer, PeerError>) -> Self {
+    pub fn ready(answer: Result<T, PeerError>) -> Self {
         Self::Ready(answer)
     }
 
     /// Returns a reply that `answer` brings.
     #[must_use]
-    pub fn pending(
-        answer: impl Future<Output = Result<Answer, PeerError>> + Send + 'static,
-    ) -> Self {
+    pub fn pending(answer: impl Future<Output = Result<T, PeerError>> + Send + 'static) -> Self {
         Self::Pending(Box::pin(answer))
     }
 }
 
-impl Future for Reply {
-    type Output = Result<Answer, PeerError>;
+impl<T: Unpin + 'static> Future for Reply<T> {
+    type Output = Result<T, PeerError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Self::Pending(answer) = &mut *self {
@@ -109,7 +134,7 @@ impl Future for Reply {
     }
 }
 
-impl fmt::Debug for Reply {
+impl<T: fmt::Debug> fmt::Debug for Reply<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready(answer) => f.debug_tuple("Ready").field(answer).finish(),

@@ -51,6 +51,12 @@
 //! # Ok::<(), carrotcache_peer::PeerError>(()) }).unwrap();
 //! ```
 //!
+//! # What nodes forget together
+//!
+//! A value that has changed has to leave every cache. A [`Purge`] tells one node to forget keys of a
+//! group, and is answered by a [`Purged`]; [`purge`](Purge) has the steps. A transport that does not
+//! carry purges leaves [`Peer::purge`] and [`Picker::this_node`] as they are.
+//!
 //! # Whose time it is
 //!
 //! A request carries its limits, set where it begins: a deadline, and how long an owner may show no
@@ -64,6 +70,7 @@ mod error;
 mod functions;
 mod handler;
 mod peer;
+mod purge;
 mod request;
 
 pub use entry::{Answer, Entry};
@@ -72,6 +79,7 @@ pub use error::{BoxError, PeerError, PeerErrorKind};
 pub use functions::{HandlerFn, PeerFn, ask, handler_fn, peer_fn};
 pub use handler::{Handler, Reply};
 pub use peer::{Completion, Limits, Owner, Peer, Picker};
+pub use purge::{Fate, Keys, Member, Purge, Purged, Step};
 pub use request::Request;
 
 #[cfg(doctest)]

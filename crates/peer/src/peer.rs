@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::entry::Answer;
 use crate::error::{PeerError, PeerErrorKind};
+use crate::purge::{Member, Purge, Purged};
 use crate::request::Request;
 
 /// Says which node owns a key.
@@ -37,6 +38,9 @@ pub trait Picker: Send + Sync + 'static {
     fn owner(&self, key: &str) -> Owner;
 
     /// Returns all peers, this node not among them, in no particular order.
+    ///
+    /// A peer that leaves, and is asked for no keys any more, is one of them until it has ended: what
+    /// is removed has to be removed there too.
     fn peers(&self) -> Vec<Arc<dyn Peer>>;
 
     /// Returns who comes next for `key` after the peer labelled `failed`, which could not be asked;
@@ -45,6 +49,12 @@ pub trait Picker: Send + Sync + 'static {
     /// Asking again with the label of the answer walks on, until `None`.
     fn next(&self, key: &str, failed: &str) -> Option<Owner> {
         let _ = (key, failed);
+        None
+    }
+
+    /// Returns what this node is to its peers: the label by which they know it, and the number of its
+    /// process. `None`, unless overridden, of a transport that carries no purges.
+    fn this_node(&self) -> Option<Member> {
         None
     }
 
@@ -123,9 +133,19 @@ pub trait Peer: Send + Sync + 'static {
             self.ask(request, completion);
         }
     }
+
+    /// Tells the peer to forget, and returns without waiting, as [`ask`](Self::ask) does.
+    ///
+    /// The transport tells the completion an error of kind [`TimedOut`](PeerErrorKind::TimedOut) at
+    /// [`Purge::deadline`], and one of kind [`Plain`](PeerErrorKind::Plain) if the peer has answered
+    /// and cannot be told, which is so of every peer unless this is overridden.
+    fn purge(&self, purge: Purge, completion: Completion<Purged>) {
+        let _ = purge;
+        completion.tell(Err(PeerErrorKind::Plain.into()));
+    }
 }
 
-/// Waits for one answer, and is told it once.
+/// Waits for one answer, and is told it once. `T` is what the answer tells.
 ///
 /// One that is dropped untold tells an error of kind [`Dropped`](PeerErrorKind::Dropped): a transport
 /// that panics or is shut down leaves nobody waiting.
@@ -149,35 +169,35 @@ pub trait Peer: Send + Sync + 'static {
 /// # Ok::<(), mpsc::RecvError>(())
 /// ```
 #[must_use = "a completion that is dropped tells an error"]
-pub struct Completion {
+pub struct Completion<T = Answer> {
     /// `None` once it was told.
-    tell: Option<Box<Tell>>,
+    tell: Option<Box<Tell<T>>>,
 }
 
-type Tell = dyn FnOnce(Result<Answer, PeerError>) + Send;
+type Tell<T> = dyn FnOnce(Result<T, PeerError>) + Send;
 
-impl Completion {
+impl<T> Completion<T> {
     /// Returns a completion that calls `tell` with the answer, in whatever task or thread has it.
     ///
     /// `tell` must neither block nor panic: it may run on the task that reads all answers of a
     /// connection.
-    pub fn new(tell: impl FnOnce(Result<Answer, PeerError>) + Send + 'static) -> Self {
+    pub fn new(tell: impl FnOnce(Result<T, PeerError>) + Send + 'static) -> Self {
         Self { tell: Some(Box::new(tell)) }
     }
 
     /// Tells the answer, or why there is none.
-    pub fn tell(mut self, answer: Result<Answer, PeerError>) {
+    pub fn tell(mut self, answer: Result<T, PeerError>) {
         self.tell_once(answer);
     }
 
-    fn tell_once(&mut self, answer: Result<Answer, PeerError>) {
+    fn tell_once(&mut self, answer: Result<T, PeerError>) {
         if let Some(tell) = self.tell.take() {
             tell(answer);
         }
     }
 }
 
-impl Drop for Completion {
+impl<T> Drop for Completion<T> {
     fn drop(&mut self) {
         if self.tell.is_some() {
             self.tell_once(Err(PeerErrorKind::Dropped.into()));
@@ -185,7 +205,7 @@ impl Drop for Completion {
     }
 }
 
-impl fmt::Debug for Completion {
+impl<T> fmt::Debug for Completion<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Completion").finish_non_exhaustive()
     }

@@ -37,6 +37,9 @@ pub struct Request {
     /// An owner that says that it is loading is waited for until the deadline. A transport that
     /// cannot tell such an owner from a dead one waits until [`answer_by`](Self::answer_by).
     pub max_silence: Duration,
+    /// Whether a load at the asking node waits for the answer. An owner that bounds its loads does not
+    /// keep such a one waiting for others to end: they may wait for it.
+    pub is_nested: bool,
 }
 
 impl Request {
@@ -44,13 +47,19 @@ impl Request {
     #[must_use]
     pub fn new(group: impl Into<Arc<str>>, key: impl Into<Arc<str>>, deadline: Instant) -> Self {
         let (group, key, max_silence) = (group.into(), key.into(), Duration::MAX);
-        Self { group, key, deadline, max_silence }
+        Self { group, key, deadline, max_silence, is_nested: false }
     }
 
     /// Returns the request, which waits no longer than this for a sign that the owner is at it.
     #[must_use]
     pub fn with_max_silence(self, max_silence: Duration) -> Self {
         Self { max_silence, ..self }
+    }
+
+    /// Returns the request, on behalf of a load if `is_nested`.
+    #[must_use]
+    pub fn with_nested(self, is_nested: bool) -> Self {
+        Self { is_nested, ..self }
     }
 
     /// Returns until when an owner that is asked at `now`, and shows no sign that it is at it, has

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use carrotcache_byteview::ByteView;
 use carrotcache_peer::{
-    Answer, Completion, Entry, Handler, Limits, Owner, Peer, PeerError, PeerErrorKind, Picker,
-    Reply, Request, ask, handler_fn, peer_fn,
+    Answer, Completion, Entry, Handler, Keys, Limits, Member, Owner, Peer, PeerError,
+    PeerErrorKind, Picker, Purge, Reply, Request, Step, ask, handler_fn, peer_fn,
 };
 use tokio::time::Instant;
 
@@ -78,8 +78,37 @@ fn an_answer_is_made_of_whatever_becomes_bytes_or_an_entry() {
 }
 
 #[test]
-fn an_entry_costs_a_word_more_than_its_bytes() {
-    assert_eq!(size_of::<Entry>(), size_of::<ByteView>() + size_of::<usize>());
+fn an_entry_costs_three_words_more_than_its_bytes() {
+    assert_eq!(size_of::<Entry>(), size_of::<ByteView>() + 3 * size_of::<usize>());
+}
+
+#[test]
+fn times_of_an_entry_are_bounded() {
+    let year = Duration::from_secs(365 * 24 * 60 * 60);
+    let entry = Entry::new("630").with_fresh_for(99 * year).with_stale_for(99 * year);
+    assert_eq!(entry.fresh_for(), Some(99 * year));
+    assert_eq!(entry.stale_for(), Duration::from_millis(u32::MAX.into()));
+    for centuries in [100 * year, Duration::MAX] {
+        assert_eq!(Entry::new("630").with_fresh_for(centuries).fresh_for(), None);
+    }
+    let short = Entry::new("630").with_fresh_for(Duration::from_micros(999));
+    assert_eq!(short.fresh_for(), Some(Duration::ZERO));
+    assert_eq!(short.compact(), short);
+}
+
+#[test]
+fn a_peer_is_plain_and_a_handler_refuses_purges_unless_they_say_otherwise() {
+    let member = Member { label: "me".into(), incarnation: 1 };
+    let step = Step::Close { attempt: 1 };
+    let purge = Purge::new("scores", Keys::All, member, step, Instant::now().into_std());
+    let peer = peer_fn("owner", |_| async { Ok(Answer::absent()) });
+    let (told, answers) = mpsc::channel();
+    peer.purge(purge.clone(), Completion::new(move |answer| drop(told.send(answer))));
+    assert_eq!(answers.recv().unwrap().unwrap_err().kind, PeerErrorKind::Plain);
+
+    let handler = handler_fn(|_| async { Ok(Answer::absent()) });
+    let Reply::Ready(refused) = handler.purge(purge) else { panic!("it is not there at once") };
+    assert_eq!(refused.unwrap_err().kind, PeerErrorKind::BadRequest);
 }
 
 #[test]
