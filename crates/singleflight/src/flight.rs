@@ -1,5 +1,6 @@
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -16,6 +17,9 @@ use crate::waiters::Waiters;
 /// is polled, is for the callers to know.
 pub(crate) struct Flight<V, E, D> {
     outcome: OnceLock<Outcome<V, E>>,
+    /// Whether the key was forgotten. A flight that is in the table is not void: the mark and the
+    /// removal are made together, under the lock of the table.
+    void: AtomicBool,
     state: Mutex<State<D>>,
 }
 
@@ -52,7 +56,7 @@ impl<V, E, D> Flight<V, E, D> {
             orphan: None,
             waiters: Waiters::new(),
         };
-        Self { outcome: OnceLock::new(), state: Mutex::new(state) }
+        Self { outcome: OnceLock::new(), void: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
     /// Counts one more caller, unless the flight is abandoned. Nobody can ask to join a flight that
@@ -76,6 +80,23 @@ impl<V, E, D> Flight<V, E, D> {
         self.lock().shared
     }
 
+    /// Returns whether a caller waits for the end, beside a leader that opened the flight.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let state = self.lock();
+        state.callers > 1 && self.outcome.get().is_none()
+    }
+
+    /// Notes that what comes of the flight must not be kept.
+    pub(crate) fn make_void(&self) {
+        // Release: whoever sees the mark sees what was done before it, as the update of a row.
+        self.void.store(true, Ordering::Release);
+    }
+
+    /// Returns whether what comes of the flight must not be kept.
+    pub(crate) fn is_void(&self) -> bool {
+        self.void.load(Ordering::Acquire)
+    }
+
     /// Ends the flight and wakes everybody who waits for it. The key has left the table before.
     pub(crate) fn end(&self, result: Result<V, Error<E>>) {
         let mut state = self.lock();
@@ -90,6 +111,7 @@ impl<V, E, D> Flight<V, E, D> {
     /// Makes this a new flight, and returns whether it was shared.
     pub(crate) fn renew(&mut self) -> bool {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        *self.void.get_mut() = false;
         state.callers = 1;
         state.waiters.clear();
         mem::take(&mut state.shared)
@@ -171,5 +193,20 @@ impl<V, E, D> Flight<V, E, D> {
 fn wake(wakers: impl IntoIterator<Item = Waker>) {
     for waker in wakers {
         let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flight_that_is_made_new_has_nothing_of_the_old_one() {
+        let mut flight: Flight<u32, (), ()> = Flight::new();
+        flight.follow();
+        assert!(flight.join() && flight.is_shared() && flight.is_awaited());
+        flight.make_void();
+        assert!(flight.renew(), "it was shared");
+        assert!(!flight.is_shared() && !flight.is_awaited() && !flight.is_void());
     }
 }

@@ -9,7 +9,7 @@ use crate::follower::Follower;
 use crate::leader::Leader;
 use crate::nest;
 use crate::outcome::Outcome;
-use crate::shard::{Entered, Shard};
+use crate::shard::{Entered, Forgotten, Shard};
 
 /// A table of flights: at most one open flight for each key.
 ///
@@ -262,10 +262,16 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
     }
 
     /// Lets the next caller of `key` open a new flight although one is under way, and returns
-    /// whether one was. Those who wait for the old one still get its result.
+    /// whether one was. Those who wait for the old one still get its result, but it is void:
+    /// whoever runs it can see that what comes of it must not be kept.
     ///
     /// For when the work under way has become stale: a row was updated, and whoever asks from now on
-    /// must not get what was read before.
+    /// must not get what was read before. A cache in front of the group is cleaned after this
+    /// was called, and filled as [`Watch`](crate::Watch) shows.
+    ///
+    /// Once this has returned, no caller joins the old flight, and
+    /// [`Leader::is_void`] is true on every thread that knows of the return by whatever
+    /// synchronisation.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -290,6 +296,29 @@ impl<K: Hash + Eq, V, E, S: BuildHasher> Group<K, V, E, S> {
     {
         let hash = self.hash(key);
         self.shard(hash).forget(hash, key)
+    }
+
+    /// Does what [`forget`](Self::forget) does for every key with an open flight, and returns how
+    /// many there were. Costs one lock per shard, and a step for each flight under it.
+    ///
+    /// All flights that were open before the call are void when it returns. A flight that another
+    /// thread opens meanwhile may or may not be.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    ///
+    /// use carrotcache_singleflight::{Group, Role};
+    ///
+    /// let flights: Group<String, u32, Infallible> = Group::new();
+    /// let Role::Leader(leader) = flights.join("Tom") else { unreachable!() };
+    /// assert_eq!(flights.forget_all(), 1);
+    /// assert!(leader.is_void());
+    /// assert_eq!(flights.in_flight(), 0);
+    /// ```
+    pub fn forget_all(&self) -> usize {
+        // Dropped when all are void: the drop of a key is the user's code, and may panic.
+        let forgotten: Vec<_> = self.shards.iter().map(|shard| shard.forget_all()).collect();
+        forgotten.iter().map(Forgotten::len).sum()
     }
 
     /// Returns the hash of `key`, mixed by multiplying and folding, because a user's hasher may be

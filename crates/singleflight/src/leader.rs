@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::follower::Follower;
 use crate::outcome::Outcome;
 use crate::shard::Shard;
+use crate::watch::Watch;
 
 /// The duty to end a flight, with [`finish`](Self::finish) or [`run`](Self::run).
 ///
@@ -40,6 +41,51 @@ impl<K, V, E> Leader<K, V, E> {
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.flight().is_shared()
+    }
+
+    /// Returns whether anybody waits for the outcome, this leader not counted.
+    ///
+    /// For work that has not begun, as it waits for its turn: if all have left, there is nobody to
+    /// do it for. Another caller may join right after this was asked, and gets
+    /// [`Error::Abandoned`] if the leader is then dropped. Costs one lock, of this flight alone.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    ///
+    /// use carrotcache_singleflight::{Group, Role};
+    ///
+    /// let flights: Group<String, u32, Infallible> = Group::new();
+    /// let Role::Leader(leader) = flights.join("Tom") else { unreachable!() };
+    /// let follower = leader.follow();
+    /// assert!(leader.is_awaited());
+    /// drop(follower);
+    /// assert!(!leader.is_awaited());
+    /// ```
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.flight().is_awaited()
+    }
+
+    /// Returns whether the key was [forgotten](crate::Group::forget) since this flight was opened:
+    /// those who wait get the result, but nobody may keep it, because it may have been read before
+    /// what the forgetting was for.
+    ///
+    /// True as soon as `forget` or `forget_all` has returned, and then for good. To keep a result
+    /// only if it is valid, see [`Watch`].
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.flight().is_void()
+    }
+
+    /// Returns a handle that tells the work, which has not got the leader that runs it, how its
+    /// flight stands. Does not allocate.
+    #[must_use]
+    pub fn watch(&self) -> Watch
+    where
+        V: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        Watch::new(Arc::clone(self.flight()))
     }
 
     /// Ends the flight: the key leaves the table, then everybody who waits gets a clone of

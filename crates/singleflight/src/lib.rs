@@ -52,7 +52,7 @@
 //! | the work fails | everybody gets a clone of the error | everybody gets the error | only the leader gets the error | everybody gets it, as a value | `try_get_with`: everybody gets it in an `Arc` |
 //! | the work panics | [`Error::Panicked`] for everybody | a panic in everybody, or the end of the process | a panic in the leader, a follower starts anew | the same | the same |
 //! | the work asks for its own key | [`Error::Reentrant`] | waits for ever | waits for ever | waits for ever | waits for ever |
-//! | the key is forgotten | the next caller starts anew | the same | – | – | – |
+//! | the key is forgotten | the next caller starts anew, and the run under way can see that it is [void](Watch) | the next caller starts anew | – | – | – |
 //! | a result arrives | all are woken at once | all at once | all at once | one wakes the next | one wakes the next |
 //!
 //! # Several runtimes
@@ -103,6 +103,8 @@
 //! - Any future may be dropped at any time: no other caller notices, and no key stays behind.
 //! - The key leaves the table before the first caller is woken: whoever sees a result and asks
 //!   again starts anew.
+//! - Once [`forget`](Group::forget) or [`forget_all`](Group::forget_all) has returned, nobody joins
+//!   the old flight, and on every thread that can know of the return it is [void](Watch).
 //! - No lock is held while the work runs, a result is cloned or dropped, a key is cloned, hashed
 //!   or dropped, or a waker is called. Only the key's `Eq` runs under a lock.
 //! - All interleavings of start, join, drop, end, panic and forget for three parties are tried in
@@ -110,8 +112,8 @@
 //!
 //! # What is not promised
 //!
-//! - A result lives no longer than the last caller that waits for it. This is no cache; put one in
-//!   front, and look into it once more in the work.
+//! - A result lives no longer than the last caller that waits for it, or the last [`Watch`]. This is
+//!   no cache; put one in front, and look into it once more in the work.
 //! - A caller of [`Group::work`] that drives and is not polled keeps the others waiting. Where
 //!   callers cannot be trusted to poll, give the work a task.
 //! - Circles over several tasks or threads are not detected: `a` waits for `b` here, `b` for `a`
@@ -130,12 +132,14 @@ mod shard;
 pub mod sync;
 mod table;
 mod waiters;
+mod watch;
 
 pub use crate::error::Error;
 pub use crate::follower::Follower;
 pub use crate::group::{DefaultHashBuilder, Group, Role};
 pub use crate::leader::Leader;
 pub use crate::outcome::Outcome;
+pub use crate::watch::Watch;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

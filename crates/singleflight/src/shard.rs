@@ -1,4 +1,5 @@
 use std::borrow::Borrow;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +31,16 @@ struct Inner<K, V, E> {
 struct Entry<K, V, E> {
     key: K,
     flight: SharedFlight<V, E>,
+}
+
+/// The flights that were in a shard, and their keys.
+pub(crate) struct Forgotten<K, V, E>(Table<Entry<K, V, E>>);
+
+impl<K, V, E> Forgotten<K, V, E> {
+    /// Returns the number of flights.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// What became of an attempt to open a flight.
@@ -93,14 +104,29 @@ impl<K, V, E> Shard<K, V, E> {
         Entered::Opened(flight)
     }
 
-    /// Removes the flight under `key`, and returns whether there was one.
+    /// Removes the flight under `key`, makes it void, and returns whether there was one.
     pub(crate) fn forget<Q>(&self, hash: u64, key: &Q) -> bool
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        let removed = self.remove(&mut self.lock(), hash, |entry| entry.key.borrow() == key);
+        let mut inner = self.lock();
+        let removed = self.remove(&mut inner, hash, |entry| entry.key.borrow() == key);
+        if let Some(entry) = &removed {
+            // Under the lock: nobody finds that the key has left the table before the mark is set.
+            entry.flight.make_void();
+        }
+        drop(inner); // Before the key.
         removed.is_some()
+    }
+
+    /// Removes all flights, makes them void, and returns them to be dropped without the lock.
+    pub(crate) fn forget_all(&self) -> Forgotten<K, V, E> {
+        let mut inner = self.lock();
+        let forgotten = mem::replace(&mut inner.table, Table::new());
+        self.open.store(0, Ordering::Relaxed);
+        forgotten.iter().for_each(|entry| entry.flight.make_void());
+        Forgotten(forgotten)
     }
 
     /// Ends `flight`: the key leaves the table, then everybody who waits is woken, so that whoever

@@ -116,13 +116,20 @@ impl<K: Hash + Eq, V: Clone, E: Clone, S: BuildHasher> Group<K, V, E, S> {
     }
 
     /// Lets the next caller of `key` open a new flight although one is under way, and returns
-    /// whether one was. Those who wait for the old one still get its result.
+    /// whether one was. Those who wait for the old one still get its result, but it is void: see
+    /// [`crate::Group::forget`].
     pub fn forget<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         self.flights.forget(key)
+    }
+
+    /// Does what [`forget`](Self::forget) does for every key with an open flight, and returns how
+    /// many there were: see [`crate::Group::forget_all`].
+    pub fn forget_all(&self) -> usize {
+        self.flights.forget_all()
     }
 }
 

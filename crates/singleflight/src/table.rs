@@ -44,6 +44,11 @@ impl<T> Table<T> {
         self.slots[at].as_ref().map(|slot| &slot.value)
     }
 
+    /// Returns all entries, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().flatten().map(|slot| &slot.value)
+    }
+
     /// Adds an entry. The caller knows that no equal one is present.
     pub(crate) fn insert(&mut self, hash: u64, value: T) {
         if (self.len + 1) * 4 > self.slots.len() * 3 {
@@ -142,6 +147,7 @@ mod tests {
                     prop_assert_eq!(table.remove(hash, eq).map(|entry| entry.1), model.remove(&key));
                 }
                 prop_assert_eq!(table.len(), model.len());
+                prop_assert_eq!(table.iter().copied().collect::<HashMap<_, _>>(), model.clone());
                 for (key, step) in &model {
                     prop_assert_eq!(table.find(key % 5 * 3, |e| e.0 == *key), Some(&(*key, *step)));
                 }

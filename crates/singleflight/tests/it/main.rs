@@ -8,3 +8,4 @@ mod runtimes;
 mod seam;
 mod sync;
 mod util;
+mod void;
