@@ -48,7 +48,7 @@ impl<K, V> Error for Oversized<K, V> {}
 
 /// The entry was not taken in without evicting others; it is handed back.
 ///
-/// Both kinds give the entry back through [`into_entry`](Self::into_entry), so that a caller who makes
+/// Every kind gives the entry back through [`into_entry`](Self::into_entry), so that a caller who makes
 /// room for it need not keep a copy.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,15 +62,22 @@ pub enum TryInsertError<K, V> {
         /// The value that was to be inserted.
         value: V,
     },
+    /// The predicate of a [conditional](crate::sync::Cache::try_insert_if) insertion refused it.
+    Refused {
+        /// The key that was to be inserted.
+        key: K,
+        /// The value that was to be inserted.
+        value: V,
+    },
 }
 
 impl<K, V> TryInsertError<K, V> {
     /// Returns the entry that was to be inserted.
     pub fn into_entry(self) -> (K, V) {
         match self {
-            Self::Oversized(Oversized { key, value, .. }) | Self::NoRoom { key, value } => {
-                (key, value)
-            }
+            Self::Oversized(Oversized { key, value, .. })
+            | Self::NoRoom { key, value }
+            | Self::Refused { key, value } => (key, value),
         }
     }
 }
@@ -80,6 +87,7 @@ impl<K, V> fmt::Display for TryInsertError<K, V> {
         match self {
             Self::Oversized(oversized) => oversized.fmt(f),
             Self::NoRoom { .. } => write!(f, "no room without evicting other entries"),
+            Self::Refused { .. } => write!(f, "the entry was refused by the caller's predicate"),
         }
     }
 }
@@ -89,6 +97,7 @@ impl<K, V> fmt::Debug for TryInsertError<K, V> {
         match self {
             Self::Oversized(oversized) => f.debug_tuple("Oversized").field(oversized).finish(),
             Self::NoRoom { .. } => f.debug_struct("NoRoom").finish_non_exhaustive(),
+            Self::Refused { .. } => f.debug_struct("Refused").finish_non_exhaustive(),
         }
     }
 }

@@ -237,7 +237,7 @@ impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
     where
         K: Borrow<Q>,
     {
-        self.shards[self.shard_of(hash)].lock().get(index_hash(hash), key)
+        self.shards[self.shard_of(hash)].lock().get_if(index_hash(hash), key, |_| true)
     }
 
     /// As [`get_hashed`](Self::get_hashed), for a caller that asks again if there is no entry: only
@@ -259,7 +259,7 @@ impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
     where
         K: Borrow<Q>,
     {
-        self.shards[self.shard_of(hash)].lock().hit(index_hash(hash), key)
+        self.shards[self.shard_of(hash)].lock().hit_if(index_hash(hash), key, |_| true)
     }
 
     /// Returns clones of the values for `keys`, in their order, and locks each shard once. The
@@ -287,7 +287,7 @@ impl<K: Hash + Eq, V: Clone, W, S: BuildHasher> Cache<K, V, W, S> {
         for same_shard in wanted.chunk_by(|one, other| one.0 == other.0) {
             let mut state = self.shards[same_shard[0].0].lock();
             for &(_, at, hash, key) in same_shard {
-                values[at] = state.get(index_hash(hash), key);
+                values[at] = state.get_if(index_hash(hash), key, |_| true);
             }
         }
         values

@@ -105,11 +105,20 @@ where
         key: K,
         value: V,
     ) -> Result<Option<V>, TryInsertError<K, V>> {
+        self.try_insert_wanted(hash, key, value, |_| true)
+    }
+
+    /// Stores the value if it `is_wanted` where it would replace what that is given, and there is
+    /// room for it.
+    pub(super) fn try_insert_wanted(
+        &self,
+        hash: u64,
+        key: K,
+        value: V,
+        is_wanted: impl FnOnce(Option<&V>) -> bool,
+    ) -> Result<Option<V>, TryInsertError<K, V>> {
         let incoming = self.weigh(hash, key, value).map_err(TryInsertError::Oversized)?;
-        match self.put_if_room(incoming) {
-            Ok(replaced) => Ok(self.tell_replaced(replaced)),
-            Err(Incoming { key, value, .. }) => Err(TryInsertError::NoRoom { key, value }),
-        }
+        Ok(self.tell_replaced(self.put_if_room(incoming, is_wanted)?))
     }
 
     /// Weighs an entry, with no lock held.
@@ -135,15 +144,25 @@ where
         Some(entry.1)
     }
 
-    /// Puts the entry in if what it weighs more than the one it replaces is free.
-    fn put_if_room(&self, incoming: Incoming<K, V>) -> Result<Option<(K, V)>, Incoming<K, V>> {
+    /// Puts the entry in if it is wanted, and what it weighs more than the one it replaces is free.
+    fn put_if_room(
+        &self,
+        incoming: Incoming<K, V>,
+        is_wanted: impl FnOnce(Option<&V>) -> bool,
+    ) -> Result<Option<(K, V)>, TryInsertError<K, V>> {
         let mut state = self.shards()[self.shard_of(incoming.hash)].lock();
         let slot = state.find(&incoming);
+        // Before anything is reserved or moved, since it may panic.
+        if !is_wanted(slot.map(|slot| &state.store.entry(slot).1)) {
+            let Incoming { key, value, .. } = incoming;
+            return Err(TryInsertError::Refused { key, value });
+        }
         let held = slot.map_or(0, |slot| state.store.weight_of(slot));
         let mut credit = held;
         let is_full = slot.is_none() && state.store.is_full();
         if is_full || !self.account.top_up(&mut credit, incoming.weight) {
-            return Err(incoming);
+            let Incoming { key, value, .. } = incoming;
+            return Err(TryInsertError::NoRoom { key, value });
         }
         if let Some(slot) = slot {
             state.store.promote(slot);

@@ -41,13 +41,20 @@
 //! # What runs under a lock
 //!
 //! Only a key's `Eq`, a value's `Clone` (for `get` and its like: keep values cheap to clone, an
-//! `Arc` or `Bytes`), and the function given to [`Cache::retain`]. Hashing, weighing, the listener
-//! and every `Drop` run with no lock held and may use the cache.
+//! `Arc` or `Bytes`), the function given to [`Cache::retain`], and the predicates of the conditional
+//! operations: [`Cache::get_if`], [`Cache::remove_if`], [`Cache::try_insert_if`] and their like.
+//! Hashing, weighing, the listener and the `Drop` of keys and values run with no lock held and may
+//! use the cache.
+//!
+//! A predicate must not use the cache, or it waits for itself for ever, and should do no more than
+//! look: it keeps all other keys of its shard waiting. A panic in it passes to the caller, and leaves
+//! the cache as it was.
 
 mod account;
 mod budget;
 mod builder;
 mod cache;
+mod conditional;
 mod insert;
 mod remove;
 mod shard;

@@ -92,7 +92,7 @@ impl<K, V, W, S> Cache<K, V, W, S> {
 
     /// Takes an entry out of a locked shard and gives its weight back before that is unlocked: who
     /// locks all shards to find room finds every weight in a shard or free.
-    fn take(&self, store: &mut Store<K, V>, slot: u32) -> (K, V) {
+    pub(super) fn take(&self, store: &mut Store<K, V>, slot: u32) -> (K, V) {
         let weight = store.weight_of(slot);
         let entry = store.remove(slot);
         self.account.release(weight);

@@ -38,29 +38,55 @@ impl<K, V> Shard<K, V> {
 }
 
 impl<K, V> State<K, V> {
-    /// A clone of the value for `key`, which has this hash; the entry is marked.
+    /// A clone of the value for `key`, which has this hash, if the value `is_wanted`; the entry is
+    /// marked then.
     #[inline]
-    pub(super) fn get<Q: ?Sized + Eq>(&mut self, hash: u32, key: &Q) -> Option<V>
+    pub(super) fn get_if<Q: ?Sized + Eq>(
+        &mut self,
+        hash: u32,
+        key: &Q,
+        is_wanted: impl FnOnce(&V) -> bool,
+    ) -> Option<V>
     where
         K: Borrow<Q>,
         V: Clone,
     {
-        let found = self.hit(hash, key);
+        let found = self.hit_if(hash, key, is_wanted);
         self.misses += u64::from(found.is_none());
         found
     }
 
-    /// As [`get`](Self::get), but that there is no entry is not counted.
+    /// As [`get_if`](Self::get_if), but that nothing is returned is not counted.
     #[inline]
-    pub(super) fn hit<Q: ?Sized + Eq>(&mut self, hash: u32, key: &Q) -> Option<V>
+    pub(super) fn hit_if<Q: ?Sized + Eq>(
+        &mut self,
+        hash: u32,
+        key: &Q,
+        is_wanted: impl FnOnce(&V) -> bool,
+    ) -> Option<V>
     where
         K: Borrow<Q>,
         V: Clone,
     {
-        let slot = self.store.find_key(hash, key)?;
+        let slot = self.find_if(hash, key, is_wanted)?;
         self.hits += 1;
         self.store.mark(slot);
         Some(self.store.entry(slot).1.clone())
+    }
+
+    /// The slot of the entry for `key`, which has this hash, if its value `is_wanted`.
+    #[inline]
+    pub(super) fn find_if<Q: ?Sized + Eq>(
+        &self,
+        hash: u32,
+        key: &Q,
+        is_wanted: impl FnOnce(&V) -> bool,
+    ) -> Option<u32>
+    where
+        K: Borrow<Q>,
+    {
+        let slot = self.store.find_key(hash, key)?;
+        is_wanted(&self.store.entry(slot).1).then_some(slot)
     }
 
     /// Evicts the last entry and returns its weight.

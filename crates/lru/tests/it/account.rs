@@ -177,10 +177,20 @@ fn act(cache: &Values, random: u64) -> bool {
         10..18 => drop(cache.pop_lru()),
         18..20 => return cache.insert(key, MAX_WEIGHT + 1).is_err(),
         20..22 => return cache.insert(key, MAX_WEIGHT).is_err(),
-        22..40 => return cache.try_insert(key, weight).is_err(),
+        22..31 => return cache.try_insert(key, weight).is_err(),
+        31..40 => return cache.try_insert_if(key, weight, |old| verdict(weight, old)).is_err(),
+        40..44 => drop(cache.remove_if(&key, |old| verdict(weight, Some(old)))),
         _ => return cache.insert(key, weight).is_err(),
     }
     false
+}
+
+/// What a predicate says of a value, which panics at some.
+fn verdict(weight: u64, old: Option<&u64>) -> bool {
+    if weight.is_multiple_of(10) {
+        panic_quietly();
+    }
+    old.is_none_or(|old| *old < weight)
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod account;
 mod cache;
+mod conditional;
 mod entry;
 mod memory;
 mod model;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use carrotcache_lru::sync::Cache;
+use carrotcache_lru::sync::{Budget, Cache};
 use carrotcache_lru::{Count, LruCache};
 
 thread_local! {
@@ -157,6 +157,40 @@ fn panics_under_a_shards_lock_leave_the_shared_cache_usable() {
     at_each_call(make, |cache| drop(cache.insert(Touchy(4), Touchy(0))), check);
     at_each_call(make, |cache| drop(cache.insert(Touchy(9), Touchy(0))), check);
     at_each_call(make, |cache| drop(cache.remove(&Touchy(4))), check);
+    at_each_call(make, |cache| drop(cache.get_if(&Touchy(4), |_| says(true))), check);
+    at_each_call(make, |cache| drop(cache.remove_if(&Touchy(4), |_| says(true))), check);
+    let replace = |_: Option<&Touchy>| says(true);
+    at_each_call(make, |c| drop(c.try_insert_if(Touchy(4), Touchy(0), replace)), check);
     at_each_call(make, |cache| cache.retain(|key, _| *key == Touchy(2)), check);
     at_each_call(make, |cache| cache.clear(), check);
+}
+
+/// What a predicate says, unless it panics.
+fn says(answer: bool) -> bool {
+    user_code();
+    answer
+}
+
+#[test]
+fn panics_in_a_predicate_leave_the_cache_as_it_was() {
+    let make = || {
+        let cache = Cache::builder(Budget::new(5), Count).shards(1).build();
+        (1..=4).for_each(|key| drop(cache.insert(Touchy(key), Touchy(key))));
+        cache
+    };
+    let unchanged = |cache: &mut Cache<Touchy, Touchy, Count>| {
+        assert_eq!((cache.len(), cache.weight(), cache.budget().used()), (4, 4, 4));
+        assert_eq!((cache.hits(), cache.evictions()), (0, 0));
+        // In their order and without a mark: the next to go is the first that came.
+        for expected in 1..=4 {
+            let popped = cache.pop_lru().map(|(key, value)| (key.0, value.0));
+            assert_eq!(popped, Some((expected, expected)));
+        }
+        assert_eq!((cache.weight(), cache.budget().used()), (0, 0));
+    };
+    let key = || Touchy(2);
+    at_each_call(make, |cache| drop(cache.get_if(&key(), |_| says(false))), unchanged);
+    at_each_call(make, |cache| drop(cache.remove_if(&key(), |_| says(false))), unchanged);
+    at_each_call(make, |c| drop(c.try_insert_if(key(), Touchy(9), |_| says(false))), unchanged);
+    at_each_call(make, |c| drop(c.try_insert_if(Touchy(9), key(), |_| says(false))), unchanged);
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use carrotcache_lru::Cause;
 use carrotcache_lru::sync::{Budget, Cache};
+use carrotcache_lru::{Cause, TryInsertError};
 use proptest::prelude::*;
 
 const MAX_WEIGHT: u64 = 100;
@@ -16,8 +16,12 @@ type Departures = Arc<Mutex<Vec<(u8, (u64, u32), Cause)>>>;
 enum Op {
     Insert(u8, u64),
     TryInsert(u8, u64),
+    /// If what it replaces, or nothing, weighs less than the last.
+    TryInsertOver(u8, u64, u64),
     Get(u8),
+    GetBelow(u8, u64),
     Remove(u8),
+    RemoveBelow(u8, u64),
     PopLru,
     RetainBelow(u64),
     Clear,
@@ -28,9 +32,13 @@ fn op() -> impl Strategy<Value = Op> {
     let key = 0..40_u8;
     prop_oneof![
         8 => (key.clone(), weight.clone()).prop_map(|(key, weight)| Op::Insert(key, weight)),
-        4 => (key.clone(), weight).prop_map(|(key, weight)| Op::TryInsert(key, weight)),
+        4 => (key.clone(), weight.clone()).prop_map(|(key, weight)| Op::TryInsert(key, weight)),
+        4 => (key.clone(), weight, 0..30_u64)
+            .prop_map(|(key, weight, below)| Op::TryInsertOver(key, weight, below)),
         8 => key.clone().prop_map(Op::Get),
-        2 => key.prop_map(Op::Remove),
+        4 => (key.clone(), 0..30_u64).prop_map(|(key, below)| Op::GetBelow(key, below)),
+        2 => key.clone().prop_map(Op::Remove),
+        2 => (key, 0..30_u64).prop_map(|(key, below)| Op::RemoveBelow(key, below)),
         2 => Just(Op::PopLru),
         1 => (0..30_u64).prop_map(Op::RetainBelow),
         1 => Just(Op::Clear),
@@ -68,8 +76,34 @@ proptest! {
                     prop_assert!(told.lock().unwrap().iter().all(|left| left.2 == Cause::Replaced));
                     (Some((key, weight)), result)
                 }
+                Op::TryInsertOver(key, weight, below) => {
+                    let mut seen = None;
+                    let result = cache.try_insert_if(key, (weight, number), |old| {
+                        seen = Some(old.copied());
+                        old.is_none_or(|old| old.0 < below)
+                    });
+                    let old = present.get(&key).copied();
+                    prop_assert_eq!(seen, (weight <= MAX_WEIGHT).then_some(old));
+                    let is_refused = matches!(result, Err(TryInsertError::Refused { .. }));
+                    prop_assert_eq!(
+                        is_refused,
+                        weight <= MAX_WEIGHT && old.is_some_and(|old| old.0 >= below),
+                    );
+                    (Some((key, weight)), result.map_err(|_| ()))
+                }
                 Op::Get(key) => (None, Ok(cache.get(&key))),
+                Op::GetBelow(key, below) => {
+                    let got = cache.get_if(&key, |value| value.0 < below);
+                    prop_assert_eq!(got, present.get(&key).copied().filter(|value| value.0 < below));
+                    (None, Ok(got))
+                }
                 Op::Remove(key) => (None, Ok(cache.remove(&key))),
+                Op::RemoveBelow(key, below) => {
+                    let removed = cache.remove_if(&key, |value| value.0 < below);
+                    let old = present.get(&key).copied();
+                    prop_assert_eq!(removed, old.filter(|value| value.0 < below));
+                    (None, Ok(removed))
+                }
                 Op::PopLru => (None, Ok(cache.pop_lru().map(|(_, value)| value))),
                 Op::RetainBelow(weight) => {
                     cache.retain(|_, value| value.0 < weight);

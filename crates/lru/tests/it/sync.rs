@@ -299,6 +299,7 @@ fn used_entries_of_a_shard_get_a_second_chance() {
             2 => assert_eq!(cache.get(&key), model.get(key)),
             3 => assert_eq!(cache.hit_hashed(cache.hash(&key), &key), model.get(key)),
             4 => assert_eq!(cache.get_many([&key]), [model.get(key)]),
+            5 => assert_eq!(cache.get_if(&key, |_| false), None),
             _ => assert_eq!(cache.insert(key, weight), Ok(model.insert(key, weight, MAX_WEIGHT))),
         }
         assert_eq!(cache.len(), model.0.len());
