@@ -58,6 +58,16 @@ pub enum GetError {
         message: Arc<str>,
     },
 
+    /// As many loads of the group run and wait as may, here or at the owner, so this one did not run. The
+    /// database is kept from more than it can bear; try again later.
+    #[error("the load of `{key}` in group `{group}` was refused: too many wait before it")]
+    Overloaded {
+        /// The group that was asked.
+        group: Arc<str>,
+        /// The key that was asked for.
+        key: Arc<str>,
+    },
+
     /// The load took longer than the group allows, and was dropped. The key can be tried again at
     /// once.
     #[error("the load of `{key}` in group `{group}` was not done within {after:?}")]
@@ -115,6 +125,109 @@ impl GetError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }
+
+    /// Returns `true` if the load was refused because too many wait: the same get may do later.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        matches!(self, Self::Overloaded { .. })
+    }
+}
+
+/// Why [`Group::remove`](crate::Group::remove) and its like have not removed a key everywhere.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// The key is the empty string, which nothing is stored under.
+    #[error("the key is empty")]
+    EmptyKey,
+
+    /// The key is longer than the group allows, so nothing is stored under it.
+    #[error("the key has {len} bytes, the group `{group}` allows {max}")]
+    KeyTooLong {
+        /// The group that was asked.
+        group: Arc<str>,
+        /// Length of the key, in bytes.
+        len: usize,
+        /// The group's limit, in bytes (`GroupBuilder::max_key_bytes`).
+        max: usize,
+    },
+
+    /// It is removed from this node and from the peers that are not named here: no get that begins
+    /// there returns what was removed. Those that are named may still do so.
+    ///
+    /// The unreached are told as soon as they are met again, and are not asked before; nothing needs to
+    /// be done but to know it.
+    #[error("removed from all nodes but {}", names(unreached, plain))]
+    Incomplete {
+        /// The peers that did not answer.
+        unreached: Vec<Arc<str>>,
+        /// The peers that cannot be told to forget, as nodes of Go's groupcache.
+        plain: Vec<Arc<str>>,
+        /// How old a value can get there, counted from now: what is left of the longest time to live,
+        /// and a load that was under way. `None` if there is no bound to it: the group has no
+        /// [`time_to_live`](crate::GroupBuilder::time_to_live), or some peers are plain.
+        stale_for_at_most: Option<Duration>,
+    },
+
+    /// Nothing is promised yet: peers that had begun to remove it did not answer to the end. It is
+    /// removed from this node, and the others are told later. Removing it again is safe.
+    #[error("removed here, and not known to be removed from {}", names(unreached, plain))]
+    Unsettled {
+        /// The peers that did not answer, or not to the end.
+        unreached: Vec<Arc<str>>,
+        /// The peers that cannot be told to forget.
+        plain: Vec<Arc<str>>,
+    },
+
+    /// Nothing is removed: peers would have to be told, and there is no runtime to do that on.
+    #[error("nothing was removed, since peers cannot be told")]
+    CannotAskPeers {
+        /// What is missing.
+        source: Box<GetError>,
+    },
+
+    /// The runtime that peers are told on was shut down meanwhile, or nobody drives it. Nothing is
+    /// promised.
+    #[error("the remove was abandoned: its runtime was shut down, or does not run")]
+    Abandoned,
+}
+
+/// Returns the names of peers, as part of a sentence.
+fn names(unreached: &[Arc<str>], plain: &[Arc<str>]) -> String {
+    let all: Vec<_> = unreached.iter().chain(plain).map(|label| &**label).collect();
+    all.join(", ")
+}
+
+/// Why [`Group::set`](crate::Group::set) has not set a value everywhere.
+///
+/// What was there before is removed from this node in any case.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum SetError {
+    /// The old value may be left somewhere.
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
+
+    /// The old value is gone, and the new one is not kept: the whole group has less room. A get
+    /// loads it.
+    #[error("the value has {len} bytes, more than the group `{group}` keeps")]
+    TooLarge {
+        /// The group that was asked.
+        group: Arc<str>,
+        /// Length of the value, in bytes.
+        len: usize,
+    },
+}
+
+/// A key that no group takes is no more removed than it is got.
+impl From<GetError> for RemoveError {
+    fn from(error: GetError) -> Self {
+        match error {
+            GetError::EmptyKey => Self::EmptyKey,
+            GetError::KeyTooLong { group, len, max } => Self::KeyTooLong { group, len, max },
+            error => Self::CannotAskPeers { source: Box::new(error) },
+        }
+    }
 }
 
 /// The same error, as it is told to a peer that asked for the key.
@@ -131,6 +244,8 @@ impl From<GetError> for PeerError {
             | GetError::Reentrant { .. }
             | GetError::NotFound { .. } => PeerErrorKind::LoadFailed,
             GetError::EmptyKey | GetError::KeyTooLong { .. } => PeerErrorKind::BadRequest,
+            // Without its text, as below.
+            GetError::Overloaded { .. } => return PeerErrorKind::TooManyLoads.into(),
             // Without its text, which holds the key: it may end up in a log.
             GetError::Abandoned { .. } => {
                 return Self::new(PeerErrorKind::Overloaded).with_source("its runtime is gone");
@@ -181,6 +296,17 @@ pub enum BuildGroupError {
         max_key_bytes: usize,
         /// What the transport carries, in bytes.
         max: usize,
+    },
+
+    /// A setting has a value with which the group could not work, or that has no meaning.
+    #[error("the group `{name}` cannot have {setting}: {why}")]
+    Setting {
+        /// The name as given.
+        name: String,
+        /// The setting, as its method of the builder is called.
+        setting: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
     },
 
     /// No loader was given, so a miss could not be answered.

@@ -77,8 +77,13 @@
 
 mod builder;
 mod cache;
+mod chance;
+mod clock;
+mod debts;
 mod error;
+mod freshness;
 mod group;
+mod held;
 mod home;
 mod loader;
 mod names;
@@ -86,13 +91,15 @@ mod node;
 mod outages;
 mod peers;
 mod registry;
+mod rules;
 mod runtime;
 mod stats;
+mod tell;
 mod value;
 
 pub use builder::{GroupBuilder, MAX_GROUP_NAME_BYTES};
 pub use cache::ENTRY_OVERHEAD_BYTES;
-pub use error::{BuildGroupError, GetError};
+pub use error::{BuildGroupError, GetError, RemoveError, SetError};
 pub use group::{Group, Mirroring};
 pub use loader::Loader;
 pub use node::{Node, NodeBuilder};

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use carrotcache_peer::{Answer, Handler, PeerErrorKind, Picker, Reply, Request};
+use carrotcache_peer::{Answer, Handler, PeerErrorKind, Picker, Purge, Purged, Reply, Request};
 use tokio::runtime::Handle;
 
 use crate::builder::GroupBuilder;
+use crate::clock::Clock;
+use crate::debts::Debts;
 use crate::group::Group;
 use crate::peers::Peers;
 use crate::registry::Registry;
@@ -103,6 +105,14 @@ impl Handler for Node {
         Node::answer(self, request)
     }
 
+    /// Forgets what a peer says is removed; see [`Group::remove`].
+    fn purge(&self, purge: Purge) -> Reply<Purged> {
+        match self.registry.find(&purge.group) {
+            Some(group) => group.purge_for(purge),
+            None => Reply::ready(Err(PeerErrorKind::NoSuchGroup.into())),
+        }
+    }
+
     /// Returns the value that main or hot has, as [`answer`](Self::answer) would, and counts it as
     /// that does. `None`, which counts as nothing, if there is none, or no such group or key can be:
     /// `answer` then says why.
@@ -160,6 +170,46 @@ impl NodeBuilder {
     #[must_use]
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// Sets the clock by which entries expire, for tests that move it by hand: it tells the time since
+    /// some moment, always the same, and never goes back. That of the system unless set, which goes on
+    /// evenly whatever becomes of the clock of the day.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use std::time::Duration;
+    ///
+    /// use carrotcache::Node;
+    ///
+    /// let seconds = Arc::new(AtomicU64::new(0));
+    /// let clock = Arc::clone(&seconds);
+    /// let node = Node::builder()
+    ///     .clock(move || Duration::from_secs(clock.load(Ordering::Relaxed)))
+    ///     .build();
+    /// # let loader = |key: String| async move { Ok::<_, std::io::Error>(Some(key)) };
+    /// let minute = Duration::from_secs(60);
+    /// let pages = node.group("pages").time_to_live(minute).loader(loader).build()?;
+    /// pages.get("home").await?;
+    /// assert!(pages.get_cached("home").is_some());
+    /// seconds.store(60, Ordering::Relaxed);
+    /// assert!(pages.get_cached("home").is_none());
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        self.peers.clock = Arc::new(Clock::given(clock));
+        self.peers.debts = Debts::new(Arc::clone(&self.peers.clock));
+        self
+    }
+
+    /// Breaks rules of removal, for tests that show what each is there for.
+    #[cfg(test)]
+    pub(crate) fn rules(mut self, rules: crate::rules::Rules) -> Self {
+        self.peers.rules = rules;
         self
     }
 

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The names are groupcache's, in snake case. Each is counted where it is decided. While nothing is
 /// under way, two sums tie them together, whatever panics, times out or is shut down:
 ///
-/// - `gets` = `main.hits` + `hot.hits` + `loads` + `looks_missed`
-/// - `loads_deduped` = `peer_loads` + `peer_errors` + `local_loads` + `local_load_errs`
+/// - `gets` = `main.hits` + `hot.hits` + `absent.hits` + `loads` + `looks_missed`
+/// - `loads_deduped` = `peer_loads` + `peer_errors` + `local_loads` + `local_load_errs` +
+///   `loads_refused`
 ///
 /// Counts are read one after the other while others go on, so sums may be off by what happened in
 /// between.
@@ -40,9 +41,29 @@ pub struct Stats {
     pub loads: u64,
     /// Calls of [`get_cached`](crate::Group::get_cached) that found nothing.
     pub looks_missed: u64,
-    /// Flights that went beyond their second look: `loads` less all duplicates, and one more for
-    /// each owner that could not be asked.
+    /// Flights that went beyond their second look: `loads` less all duplicates, one more for each
+    /// owner that could not be asked, and the refreshes.
     pub loads_deduped: u64,
+    /// Loads that did not run: too many waited before them, or everyone had left before it was their
+    /// turn.
+    pub loads_refused: u64,
+    /// Loads that wait for their turn now.
+    pub waiting_loads: u64,
+    /// Flights that were started to replace an entry that was about to expire, or stale.
+    pub refreshes: u64,
+    /// Removes that this node has seen through: those that travelled together count as one.
+    pub removes: u64,
+    /// Removes, among `removes`, that did not reach all nodes.
+    pub removes_incomplete: u64,
+    /// Messages from peers that something is to be forgotten.
+    pub purges: u64,
+    /// Closures that stand now: removes under way, here or from peers.
+    pub closures: u64,
+    /// Keys that peers have missed and are told before they are asked, summed up over peers. That a peer
+    /// has missed too many to tell them apart counts as one.
+    pub owed: u64,
+    /// Gets that were given an expired value since no new one could be had.
+    pub stale_if_error: u64,
     /// Loader calls that came to an answer, be it a value or that there is none.
     pub local_loads: u64,
     /// Loader calls that failed, panicked, or were dropped: at their time limit, or by a shutdown.
@@ -55,15 +76,17 @@ pub struct Stats {
     pub mirrored: u64,
     /// Values that were too large to be kept.
     pub oversized: u64,
-    /// Charges of all that the two caches hold, in bytes. It never exceeds the group's `max_bytes`.
+    /// Charges of all that the caches hold, in bytes. It never exceeds the group's `max_bytes`.
     pub bytes: u64,
     /// The main cache: keys that this node owns.
     pub main: CacheStats,
     /// The hot cache: mirrored copies of keys owned elsewhere.
     pub hot: CacheStats,
+    /// The keys of which it is remembered that there is no such thing. Evictions are not counted.
+    pub absent: CacheStats,
 }
 
-/// Counts of one of a group's two caches.
+/// Counts of one of a group's caches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {
@@ -94,6 +117,12 @@ pub(crate) struct Counters {
     pub(crate) server_requests: Counter,
     pub(crate) not_found: Counter,
     pub(crate) mirrored: Counter,
+    pub(crate) loads_refused: Counter,
+    pub(crate) refreshes: Counter,
+    pub(crate) stale_if_error: Counter,
+    pub(crate) removes: Counter,
+    pub(crate) removes_incomplete: Counter,
+    pub(crate) purges: Counter,
 }
 
 /// A count that only grows.
@@ -111,32 +140,33 @@ impl Counter {
 }
 
 impl Counters {
-    /// Reads all counts, beside those of the caches.
-    pub(crate) fn snapshot(
-        &self,
-        main: CacheStats,
-        hot: CacheStats,
-        bytes: u64,
-        oversized: u64,
-    ) -> Stats {
+    /// Reads all counts, beside those of the caches. What is not counted here is left at zero.
+    pub(crate) fn snapshot(&self, main: CacheStats, hot: CacheStats, absent: CacheStats) -> Stats {
         let (loads, looks_missed) = (self.loads.get(), self.looks_missed.get());
+        let hits = main.hits + hot.hits + absent.hits;
         Stats {
-            gets: main.hits + hot.hits + loads + looks_missed,
-            cache_hits: main.hits + hot.hits + self.late_hits.get(),
+            gets: hits + loads + looks_missed,
+            cache_hits: hits + self.late_hits.get(),
             peer_loads: self.peer_loads.get(),
             peer_errors: self.peer_errors.get(),
             loads,
             looks_missed,
             loads_deduped: self.loads_deduped.get(),
+            loads_refused: self.loads_refused.get(),
+            refreshes: self.refreshes.get(),
+            stale_if_error: self.stale_if_error.get(),
+            removes: self.removes.get(),
+            removes_incomplete: self.removes_incomplete.get(),
+            purges: self.purges.get(),
             local_loads: self.local_loads.get(),
             local_load_errs: self.local_load_errs.get(),
             server_requests: self.server_requests.get(),
             not_found: self.not_found.get(),
             mirrored: self.mirrored.get(),
-            oversized,
-            bytes,
             main,
             hot,
+            absent,
+            ..Stats::default()
         }
     }
 }

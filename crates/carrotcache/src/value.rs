@@ -1,40 +1,56 @@
 //! What a loader returns.
 
-use carrotcache_byteview::ByteView;
-use carrotcache_peer::Entry;
+use std::time::Duration;
 
-/// A value as a loader hands it over.
+use carrotcache_byteview::ByteView;
+
+/// A value as a loader hands it over: bytes, and perhaps how long they are good.
 ///
 /// Whatever becomes a [`ByteView`] becomes a `Value`: `Vec<u8>`, `String`, `Bytes`, `Box<[u8]>`,
-/// static slices. The type exists beside `ByteView` because a value is going to carry more than its
-/// bytes (a time to live), and loaders that return plain bytes must not notice.
+/// static slices. Loaders that return plain bytes leave time to their group.
 ///
 /// ```
+/// use std::time::Duration;
+///
 /// use carrotcache::Value;
 ///
-/// let value = Value::from("630");
+/// let value = Value::from("630").with_time_to_live(Duration::from_secs(60));
 /// assert_eq!(value.bytes(), "630");
+/// assert_eq!(value.time_to_live(), Some(Duration::from_secs(60)));
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Value {
     bytes: ByteView,
+    time_to_live: Option<Duration>,
 }
 
 impl Value {
     /// Returns a value of these bytes.
     pub fn new(bytes: impl Into<ByteView>) -> Self {
-        Self { bytes: bytes.into() }
+        Self { bytes: bytes.into(), time_to_live: None }
+    }
+
+    /// Returns the value, fresh for this long from the end of its load on. It counts unless the group's
+    /// own [`time_to_live`](crate::GroupBuilder::time_to_live) is shorter, and is cut by the group's
+    /// [`jitter`](crate::GroupBuilder::jitter).
+    ///
+    /// With zero the value is returned to those who wait for it and not kept. A hundred years or more
+    /// are for good. What is less than a millisecond is left out.
+    #[must_use]
+    pub fn with_time_to_live(self, time_to_live: Duration) -> Self {
+        Self { time_to_live: Some(time_to_live), ..self }
+    }
+
+    /// Returns the time to live of its own, if it has one.
+    #[must_use]
+    pub fn time_to_live(&self) -> Option<Duration> {
+        self.time_to_live
     }
 
     /// The bytes of the value.
     #[must_use]
     pub fn bytes(&self) -> &ByteView {
         &self.bytes
-    }
-
-    /// Returns the value as it flows on from here.
-    pub(crate) fn into_entry(self) -> Entry {
-        Entry::new(self.bytes)
     }
 
     /// Returns the bytes and drops the rest.

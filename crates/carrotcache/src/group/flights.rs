@@ -1,12 +1,12 @@
 //! Flights that outlive their callers.
 
 use std::cmp::Ordering;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use carrotcache_peer::Entry;
-use carrotcache_singleflight::{self as singleflight, Role};
+use carrotcache_singleflight::{self as singleflight, Role, Watch};
 
 use crate::error::GetError;
+use crate::held::Held;
 use crate::home::Home;
 use crate::peers::Peers;
 
@@ -18,7 +18,7 @@ pub(super) struct Flights {
     group: Arc<str>,
     peers: Arc<Peers>,
     /// Those that live on the node's first runtime. They are found without a lock.
-    first: singleflight::Group<Arc<str>, Entry, GetError>,
+    first: singleflight::Group<Arc<str>, Held, GetError>,
     /// Those that live on the runtime it has moved to since.
     later: RwLock<Table>,
 }
@@ -28,7 +28,7 @@ pub(super) struct Flights {
 /// A node that moves to another begins a new table: those of the old one may never end, and nobody
 /// should find them there.
 struct Table {
-    flights: singleflight::Group<Arc<str>, Entry, GetError>,
+    flights: singleflight::Group<Arc<str>, Held, GetError>,
     /// The number of the runtime.
     home: u64,
 }
@@ -42,10 +42,24 @@ pub(super) struct Where<'a> {
 }
 
 /// What a flight brings.
-pub(super) type Fetched = Result<Entry, GetError>;
+pub(super) type Fetched = Result<Held, GetError>;
 
 /// The duty to end a flight.
-pub(super) type Leader = singleflight::Leader<Arc<str>, Entry, GetError>;
+pub(super) type Leader = singleflight::Leader<Arc<str>, Held, GetError>;
+
+/// A flight's claim to have what it brings kept.
+pub(super) struct Ticket {
+    watch: Watch,
+    /// The number of the runtime that the flight lives on.
+    home: u64,
+}
+
+impl Ticket {
+    /// Returns that of the flight of `leader`, which lives at `home`.
+    pub(super) fn new(leader: &Leader, home: &Home) -> Self {
+        Self { watch: leader.watch(), home: home.number() }
+    }
+}
 
 /// How often a caller starts anew when the runtime of its flight is gone. The last attempt is made on
 /// the caller's own.
@@ -56,6 +70,28 @@ impl Flights {
         let (first, later) = (singleflight::Group::new(), singleflight::Group::new());
         let later = RwLock::new(Table { flights: later, home: 0 });
         Self { group, peers, first, later }
+    }
+
+    /// Starts a flight of `key` that nobody waits for, unless there is one, or no runtime for it.
+    pub(super) fn start(&self, key: &str, start: impl FnOnce(Leader, Arc<str>, Where<'_>)) {
+        let Ok(home) = self.peers.runtime.home() else { return };
+        let at = Where { home: &home, is_here: home.is_here() };
+        let (role, copy) = self.enter(&home, key);
+        if let Role::Leader(leader) = role {
+            start(leader, copy.unwrap_or_else(|| Arc::from(key)), at);
+        }
+    }
+
+    /// Joins the flight of `key` that lives at `home`, or opens one. Returns the one copy of the key
+    /// then, which the table and whoever ends the flight share.
+    fn enter(&self, home: &Home, key: &str) -> (Role<Arc<str>, Held, GetError>, Option<Arc<str>>) {
+        let mut copy = None;
+        let own = || Arc::clone(copy.insert(Arc::from(key)));
+        let role = match home.number() {
+            0 => self.first.join_with(key, own),
+            _ => self.flights_at(home).join_with(key, own),
+        };
+        (role, copy)
     }
 
     /// Waits for the flight of `key`. If there is none, `start` is given the leader of a new one, and
@@ -80,13 +116,7 @@ impl Flights {
                 _ => runtime.home()?,
             };
             let at = Where { home: &home, is_here: home.is_here() };
-            // The one copy of the key, which the table and whoever ends the flight share.
-            let mut copy = None;
-            let own = || Arc::clone(copy.insert(Arc::from(key)));
-            let role = match home.number() {
-                0 => self.first.join_with(key, own),
-                _ => self.flights_at(&home).join_with(key, own),
-            };
+            let (role, copy) = self.enter(&home, key);
             let follower = match role {
                 Role::Follower(follower) => follower,
                 Role::Leader(leader) => {
@@ -110,9 +140,33 @@ impl Flights {
         Err(GetError::Abandoned { key: key.into() })
     }
 
+    /// Makes the flights of a key void, and takes them out of the tables: what they bring goes to those
+    /// who wait already, and is not kept.
+    pub(super) fn forget(&self, key: &str) {
+        self.first.forget(key);
+        self.later().flights.forget(key);
+    }
+
+    /// Does the same with the flights of all keys.
+    pub(super) fn forget_all(&self) {
+        self.first.forget_all();
+        self.later().flights.forget_all();
+    }
+
+    /// Returns whether what a flight brings may be kept: not if its key was purged meanwhile, and not
+    /// if the node has moved to another runtime twice, since nothing finds the flight then that could
+    /// say so.
+    pub(super) fn is_valid(&self, ticket: &Ticket) -> bool {
+        !ticket.watch.is_void() && (ticket.home == 0 || ticket.home == self.later().home)
+    }
+
+    fn later(&self) -> RwLockReadGuard<'_, Table> {
+        self.later.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the flights that live at `home`, which is not the first one.
-    fn flights_at(&self, home: &Home) -> singleflight::Group<Arc<str>, Entry, GetError> {
-        let table = self.later.read().unwrap_or_else(PoisonError::into_inner);
+    fn flights_at(&self, home: &Home) -> singleflight::Group<Arc<str>, Held, GetError> {
+        let table = self.later();
         match table.home.cmp(&home.number()) {
             Ordering::Equal => return table.flights.clone(),
             // The node has moved on, between two looks of this caller. Nobody should wait for a flight

@@ -2,20 +2,22 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
-use carrotcache_peer::{Answer, Completion, Entry, Peer, PeerError, PeerErrorKind, Request};
+use carrotcache_peer::{Answer, Completion, Peer, PeerError, PeerErrorKind, Request};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::Group;
-use super::flights::{Fetched, Leader, Where};
+use super::flights::{Fetched, Leader, Ticket, Where};
+use super::load::Load;
+use super::nesting::Nesting;
+use super::refresh::Refresh;
+use super::{Group, LONGEST};
 use crate::cache::Place;
+use crate::clock::millis;
+use crate::debts::Standing;
 use crate::error::GetError;
+use crate::held::Held;
 use crate::home::Home;
-
-/// Longer than anyone waits for anything, and short enough to be added to the present.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Group {
     /// Waits for the FORWARD flight of `key`, and starts it if there is none.
@@ -23,32 +25,48 @@ impl Group {
     /// # Cancel safety
     ///
     /// May be dropped at any time; the flight goes on, and its value is mirrored if it is to be.
-    pub(super) async fn forward(&self, key: &str, owner: &Arc<dyn Peer>) -> Fetched {
+    pub(super) async fn forward(
+        &self,
+        key: &str,
+        owner: &Arc<dyn Peer>,
+        within: &Nesting,
+    ) -> Fetched {
         let start = |leader: Leader, key: Arc<str>, at: Where<'_>| {
-            if let Some(entry) = self.look_again(&key) {
-                return leader.finish(Ok(entry));
-            }
-            let forward = Forward {
-                group: self.clone(),
-                key,
-                owner: Arc::clone(owner),
-                leader,
-                home: Arc::clone(at.home),
-                span: Span::current(),
-            };
-            let _entered = (!at.is_here).then(|| at.home.handle().enter());
-            forward.ask(&**owner);
+            self.start_forward(leader, key, at, owner, within.clone(), None);
         };
         self.shared.forwards.join(key, start).await
     }
 
-    /// Keeps a copy of the owner's value if the group's policy is in favour.
-    fn mirror(&self, key: Arc<str>, entry: Entry) -> Entry {
-        if entry.value().is_none() || !self.shared.mirror.admits() {
-            return entry;
+    /// Starts the FORWARD flight of `leader`.
+    pub(super) fn start_forward(
+        &self,
+        leader: Leader,
+        key: Arc<str>,
+        at: Where<'_>,
+        owner: &Arc<dyn Peer>,
+        within: Nesting,
+        refresh: Option<Refresh>,
+    ) {
+        let newer_than = refresh.as_ref().map(Refresh::newer_than);
+        if let Some(held) = self.look_again(&key, newer_than) {
+            return leader.finish(Ok(held));
         }
-        self.shared.counters.mirrored.add_one();
-        self.shared.cache.store(Place::Hot, key, entry)
+        let forward = Forward {
+            group: self.clone(),
+            key,
+            owner: Arc::clone(owner),
+            ticket: Ticket::new(&leader, at.home),
+            leader,
+            asked: self.shared.clock.now(),
+            within,
+            refresh,
+            home: Arc::clone(at.home),
+            span: Span::current(),
+            known: None,
+            tellings: 0,
+        };
+        let _entered = (!at.is_here).then(|| at.home.handle().enter());
+        forward.ask(&**owner);
     }
 }
 
@@ -60,18 +78,78 @@ struct Forward {
     key: Arc<str>,
     owner: Arc<dyn Peer>,
     leader: Leader,
+    ticket: Ticket,
+    /// When the owner was asked. What it says of time counts from here, so a copy never outlives what
+    /// it is a copy of.
+    asked: u64,
+    /// The load that waits for the value.
+    within: Nesting,
+    /// `None` if somebody waits for the value, and has none.
+    refresh: Option<Refresh>,
     home: Arc<Home>,
     span: Span,
+    /// The process that is asked, if that is known and matters.
+    known: Option<u64>,
+    /// How often the owner was told what it had missed.
+    tellings: usize,
 }
+
+/// How often an owner is told what it has missed, for one get. One that is another process each time
+/// is not asked.
+const MAX_TELLINGS: usize = 2;
 
 impl Forward {
     /// Asks the owner, and returns without waiting. Called within the home.
-    fn ask(self, owner: &dyn Peer) {
+    ///
+    /// An owner that has missed a remove is told first: what it says before is not believed.
+    fn ask(mut self, owner: &dyn Peer) {
+        let peers = &self.group.shared.peers;
+        let standing = match peers.debts.can_be_any() && peers.rules.told_before_asked {
+            true => peers.debts.standing(owner.label()),
+            false => Standing::Even(None),
+        };
+        self.known = match standing {
+            Standing::Even(known) => known,
+            Standing::Owed => return self.tell_and_ask(),
+            Standing::Unreached => return self.load_here(),
+        };
         let request = self.request();
         let completion = Completion::new(move |answer| self.end(answer));
         // A transport that panics drops the completion, which tells an error. The panic itself is of
         // no use to whoever wants the value.
         quietly(|| owner.ask(request, completion));
+    }
+
+    /// Tells the owner what it has missed, and asks it then, in a task. If it cannot be told, the value
+    /// is loaded here.
+    fn tell_and_ask(mut self) {
+        let (home, span) = (Arc::clone(&self.home), self.span.clone());
+        let telling = async move {
+            self.tellings += 1;
+            let told = match self.tellings <= MAX_TELLINGS {
+                true => self.group.shared.peers.tell(&self.owner).await.is_ok(),
+                false => false,
+            };
+            if told {
+                let owner = Arc::clone(&self.owner);
+                self.ask(&*owner);
+            } else {
+                self.load_here();
+            }
+        };
+        home.handle().spawn(telling.instrument(span));
+    }
+
+    /// Returns whether the answer is one of a process that has missed what this node has purged, which is
+    /// so of one that was started anew.
+    fn is_of_another(&self, answer: &Result<Answer, PeerError>) -> bool {
+        let incarnation = answer.as_ref().ok().and_then(|answer| answer.incarnation);
+        let debts = &self.group.shared.peers.debts;
+        incarnation.is_some_and(|incarnation| {
+            self.known != Some(incarnation)
+                && debts.met(self.owner.label(), incarnation)
+                && self.group.shared.peers.rules.told_before_asked
+        })
     }
 
     /// Returns what the owner is asked, with the two limits that the transport keeps to.
@@ -86,7 +164,9 @@ impl Forward {
         // The deadline is one of the clock that the transport will look at, which is the home's.
         let deadline = Instant::now() + longest_wait;
         let (group, key) = (self.group.shared_name(), Arc::clone(&self.key));
-        Request::new(group, key, deadline.into_std()).with_max_silence(max_silence)
+        Request::new(group, key, deadline.into_std())
+            .with_max_silence(max_silence)
+            .with_nested(self.within.is_within(shared))
     }
 
     /// Ends the flight with the owner's answer, or starts a load if the owner could not be asked.
@@ -95,6 +175,11 @@ impl Forward {
     /// nor panics. Should what is the user's code in it panic, such as the drop of a value, the
     /// flight is abandoned, and those who wait start anew.
     fn end(self, answer: Result<Answer, PeerError>) {
+        let mut is_of_another = false;
+        quietly(|| is_of_another = self.is_of_another(&answer));
+        if is_of_another {
+            return self.tell_and_ask();
+        }
         let counters = &self.group.shared.counters;
         let was_asked = answer.as_ref().map_or_else(PeerError::is_verdict, |_| true);
         let counter = if was_asked { &counters.peer_loads } else { &counters.peer_errors };
@@ -108,16 +193,36 @@ impl Forward {
         });
     }
 
-    fn end_with(self, answer: Answer) {
+    fn end_with(mut self, answer: Answer) {
         self.note_answer();
-        let entry = self.group.mirror(self.key, answer.entry);
-        self.leader.finish(Ok(entry));
+        let is_refresh = self.refresh.take().map(Refresh::succeeded).is_some();
+        let held = self.mirror(Held::new(answer.entry, self.asked), is_refresh);
+        self.leader.finish(Ok(held));
+    }
+
+    /// Keeps a copy of the owner's value if the group's policy is in favour, which it was if there is
+    /// one already.
+    fn mirror(&self, held: Held, is_refresh: bool) -> Held {
+        let shared = &self.group.shared;
+        if held.value().is_none() || !(is_refresh || shared.mirror.admits()) {
+            return held;
+        }
+        let held = match shared.freshness.mirror(&shared.chance) {
+            Some(time) => held.until(self.asked.saturating_add(millis(time))),
+            None => held,
+        };
+        shared.counters.mirrored.add_one();
+        let may_keep = || self.group.may_keep(&self.key, &self.ticket);
+        shared.cache.store(Place::Hot, Arc::clone(&self.key), held, may_keep)
     }
 
     fn end_with_verdict(self, verdict: PeerError) {
         self.note_answer();
-        let (group, key, source) = (self.group.shared_name(), self.key, Arc::new(verdict));
-        self.leader.finish(Err(GetError::LoadFailed { group, key, source }));
+        let (group, key) = (self.group.shared_name(), self.key);
+        self.leader.finish(Err(match verdict.kind {
+            PeerErrorKind::TooManyLoads => GetError::Overloaded { group, key },
+            _ => GetError::LoadFailed { group, key, source: Arc::new(verdict) },
+        }));
     }
 
     fn end_unanswered(self, error: PeerError) {
@@ -147,9 +252,14 @@ impl Forward {
 
     /// Ends the flight with what the loader brings, in a task: whoever had the answer goes on.
     fn load_here(self) {
-        let Self { group, key, leader, home, span, .. } = self;
+        let Self { group, key, leader, within, refresh, home, span, .. } = self;
+        let is_nested = within.is_within(&group.shared);
+        let load = Load { place: Place::Hot, within, is_nested };
         let load = async move {
-            let loaded = group.load(&key, Place::Hot).await;
+            let loaded = group.load(&key, load).await;
+            if loaded.is_ok() {
+                refresh.into_iter().for_each(Refresh::succeeded);
+            }
             leader.finish(loaded);
         };
         home.handle().spawn(load.instrument(span));

@@ -4,32 +4,102 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
-use carrotcache_peer::{BoxError, Entry};
-use tokio::time::timeout;
+use carrotcache_peer::BoxError;
+use tokio::time::{Instant, timeout_at};
 
-use super::Group;
-use super::flights::{Fetched, Leader, Where};
+use super::flights::{Fetched, Leader, Ticket, Where};
+use super::limits::{NoPermit, Permit};
+use super::nesting::Nesting;
+use super::refresh::Refresh;
+use super::{Group, LONGEST};
 use crate::cache::Place;
 use crate::error::GetError;
+use crate::held::Held;
 use crate::runtime;
 use crate::value::Value;
+
+/// On whose behalf a load runs, and what becomes of its value.
+#[derive(Clone)]
+pub(super) struct Load {
+    /// Where the value is kept. A load because the owner could not be asked keeps it in hot only, so
+    /// that it gives way when the owner is back.
+    pub(super) place: Place,
+    /// The load that waits for this one, if that is known.
+    pub(super) within: Nesting,
+    /// Whether a load of this group, here or at a peer, waits for it. It must not wait for its turn
+    /// then.
+    pub(super) is_nested: bool,
+}
+
+/// A LOAD flight on its way.
+pub(super) struct LoadFlight {
+    pub(super) group: Group,
+    pub(super) key: Arc<str>,
+    pub(super) load: Load,
+    /// `None` if it has to wait for its turn.
+    pub(super) permit: Option<Permit>,
+    /// `None` if somebody waits for the value, and has none.
+    pub(super) refresh: Option<Refresh>,
+}
 
 impl Group {
     /// Waits for the LOAD flight of `key`, and starts it if there is none.
     ///
-    /// Who starts the flight decides where the value is kept: a load because the owner could not be
-    /// asked keeps it in hot only, so that it gives way when the owner is back.
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; the flight goes on, unless it waits for its turn and nobody else
+    /// waits for it.
+    pub(super) async fn load(&self, key: &str, load: Load) -> Fetched {
+        let is_nested = load.is_nested;
+        let start = |leader: Leader, key: Arc<str>, at: Where<'_>| {
+            let permit = is_nested.then_some(Permit::Inherited);
+            let (group, load) = (self.clone(), load.clone());
+            LoadFlight { group, key, load, permit, refresh: None }.start(leader, at);
+        };
+        let flight = self.shared.loads.join(key, start);
+        if is_nested { self.shared.limits.urge(key, flight).await } else { flight.await }
+    }
+}
+
+impl LoadFlight {
+    /// Starts the flight, which lives on its own from then on.
+    pub(super) fn start(self, leader: Leader, at: Where<'_>) {
+        let ticket = Ticket::new(&leader, at.home);
+        runtime::start(at.home, at.is_here, Box::pin(self.run(leader, ticket)));
+    }
+
+    /// Looks once more, waits for its turn, and loads.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time; the flight goes on.
-    pub(super) async fn load(&self, key: &str, place: Place) -> Fetched {
-        let start = |leader: Leader, key, at: Where<'_>| {
-            let flight = Box::pin(leader.run(self.clone().run_load(key, place)));
-            runtime::start(at.home, at.is_here, flight);
+    /// Dropped only when its runtime shuts down; who waits starts anew then.
+    async fn run(mut self, leader: Leader, ticket: Ticket) {
+        // A flight may have ended between its caller's miss and this one's start.
+        let newer_than = self.refresh.as_ref().map(Refresh::newer_than);
+        if let Some(held) = self.group.look_again(&self.key, newer_than) {
+            return leader.finish(Ok(held));
+        }
+        let shared = &self.group.shared;
+        let deadline = Instant::now() + shared.load_timeout.min(LONGEST);
+        let permit = match self.permit.take() {
+            Some(permit) => Ok(permit),
+            None => shared.limits.permit(&self.key, deadline, || leader.is_awaited()).await,
         };
-        self.shared.loads.join(key, start).await
+        match permit {
+            Ok(permit) => {
+                leader.run(self.load(deadline, ticket)).await;
+                drop(permit);
+            }
+            Err(refused) => {
+                shared.counters.loads_refused.add_one();
+                if refused == NoPermit::Overloaded {
+                    let (group, key) = (self.group.shared_name(), Arc::clone(&self.key));
+                    leader.finish(Err(GetError::Overloaded { group, key }));
+                }
+            }
+        }
     }
 
     /// Runs the loader and keeps what it brings.
@@ -37,29 +107,42 @@ impl Group {
     /// # Cancel safety
     ///
     /// Dropped only when its runtime shuts down; the loader call then counts as failed.
-    async fn run_load(self, key: Arc<str>, place: Place) -> Fetched {
-        // Looked up again: a flight may have ended between its caller's miss and this one's start.
-        if let Some(entry) = self.look_again(&key) {
-            return Ok(entry);
+    async fn load(mut self, deadline: Instant, ticket: Ticket) -> Fetched {
+        let clock = &self.group.shared.clock;
+        let began = clock.now();
+        let loaded = self.call_loader(deadline).await?;
+        let ended = clock.now();
+        let value = loaded.map_err(|error| self.failed(error))?;
+        if let Some(refresh) = self.refresh.take() {
+            refresh.succeeded();
         }
-        let counters = &self.shared.counters;
-        match self.call_loader(&key).await? {
-            Ok(Some(value)) => {
-                counters.local_loads.add_one();
-                Ok(self.shared.cache.store(place, key, value.into_entry()))
+        let cost = Duration::from_millis(ended.saturating_sub(began));
+        Ok(self.keep(value, ended, cost, &ticket))
+    }
+
+    /// Keeps what the loader has returned at the moment `ended`, if it may be kept.
+    fn keep(&self, value: Option<Value>, ended: u64, cost: Duration, ticket: &Ticket) -> Held {
+        let Group { shared } = &self.group;
+        shared.counters.local_loads.add_one();
+        let entry = match value {
+            Some(value) => shared.freshness.entry(value, &shared.chance),
+            None => {
+                shared.counters.not_found.add_one();
+                shared.freshness.absent(&shared.chance)
             }
-            Ok(None) => {
-                counters.local_loads.add_one();
-                counters.not_found.add_one();
-                Ok(Entry::absent())
-            }
-            Err(error) => {
-                counters.local_load_errs.add_one();
-                tracing::debug!(group = self.name(), key = &*key, error, "loader failed");
-                let (group, source) = (self.shared_name(), Arc::from(error));
-                Err(GetError::LoadFailed { group, key, source })
-            }
-        }
+        };
+        let held = Held::new(entry, ended).with_cost(cost);
+        let may_keep = || self.group.may_keep(&self.key, ticket);
+        shared.cache.store(self.load.place, Arc::clone(&self.key), held, may_keep)
+    }
+
+    /// Notes that the loader has failed.
+    fn failed(&self, error: BoxError) -> GetError {
+        self.group.shared.counters.local_load_errs.add_one();
+        tracing::debug!(group = self.group.name(), key = &*self.key, error, "loader failed");
+        let (group, key, source) =
+            (self.group.shared_name(), Arc::clone(&self.key), Arc::from(error));
+        GetError::LoadFailed { group, key, source }
     }
 
     /// Calls the loader, within the group's time for a load. The call counts as failed if it is
@@ -70,11 +153,12 @@ impl Group {
     /// Dropping it drops the loader's future.
     async fn call_loader(
         &self,
-        key: &Arc<str>,
+        deadline: Instant,
     ) -> Result<Result<Option<Value>, BoxError>, GetError> {
-        let unfinished = Unfinished { group: self, key };
-        let after = self.shared.load_timeout;
-        let mut load = pin!(self.shared.loader.load(key.to_string()));
+        let Self { group, key, load, .. } = self;
+        let unfinished = Unfinished { group, key };
+        let loader = group.shared.loader.load(key.to_string());
+        let mut load = pin!(load.within.clone().run(&group.shared, loader));
         // A load that is ready at once pays for no timer. One that is not goes on in a task, whose
         // first poll sets the timer.
         let mut is_first = true;
@@ -87,10 +171,10 @@ impl Group {
         });
         let loaded = match first.await {
             Some(loaded) => Ok(loaded),
-            None => timeout(after, load).await,
+            None => timeout_at(deadline, load).await,
         };
-        let group = self.shared_name();
-        let timed_out = |_elapsed| GetError::TimedOut { group, key: Arc::clone(key), after };
+        let (name, after) = (group.shared_name(), group.shared.load_timeout);
+        let timed_out = |_elapsed| GetError::TimedOut { group: name, key: Arc::clone(key), after };
         let loaded = loaded.map_err(timed_out)?;
         std::mem::forget(unfinished);
         Ok(loaded)

@@ -1,8 +1,8 @@
 //! Which values of other owners are worth a copy here.
 
-use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::chance::Chance;
 
 /// Which values fetched from their owners are mirrored in the hot cache.
 ///
@@ -31,15 +31,12 @@ impl Default for Mirroring {
 #[derive(Debug)]
 pub(crate) struct Mirror {
     policy: Mirroring,
-    draws: AtomicU64,
-    // Hashing the number of the draw under a random key is all the chance that is needed; a bare
-    // counter would fall into step with callers that ask for keys in turn.
-    chance: RandomState,
+    chance: Chance,
 }
 
 impl Mirror {
     pub(crate) fn new(policy: Mirroring) -> Self {
-        Self { policy, draws: AtomicU64::new(0), chance: RandomState::new() }
+        Self { policy, chance: Chance::default() }
     }
 
     /// Decides about one value that was just fetched from its owner.
@@ -47,10 +44,7 @@ impl Mirror {
         match self.policy {
             Mirroring::Never => false,
             Mirroring::Always => true,
-            Mirroring::OneIn(odds) => {
-                let draw = self.draws.fetch_add(1, Ordering::Relaxed);
-                self.chance.hash_one(draw).is_multiple_of(u64::from(odds.get()))
-            }
+            Mirroring::OneIn(odds) => self.chance.draw().is_multiple_of(u64::from(odds.get())),
         }
     }
 }

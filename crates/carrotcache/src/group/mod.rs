@@ -1,28 +1,53 @@
 //! A named key space, and the way of a get through it.
 //!
 //! [`get`](Group::get) is here. What a miss leads to has a file each: `load` runs the loader,
-//! `forward` asks the owner, `serve` answers other nodes, and `flights` lets callers share.
+//! `forward` asks the owner, `serve` answers other nodes, and `flights` lets callers share. `limits`
+//! keeps loads from being too many, `nesting` keeps those within others from waiting for them, and
+//! `refresh` fetches what is about to expire.
+//!
+//! `write` is for values that change. It removes by `remove`, in two rounds over all nodes, each of
+//! which does its part by `purge`, with the keys closed meanwhile by `closures`.
 
+mod closures;
 mod flights;
 mod forward;
+mod limits;
 mod load;
 mod mirror;
+mod nesting;
+mod purge;
+mod refresh;
+mod remove;
 mod serve;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use carrotcache_byteview::ByteView;
-use carrotcache_peer::{Entry, Owner};
+use carrotcache_peer::Owner;
 
-use crate::cache::{GroupCache, Place};
+use crate::cache::{Found, GroupCache, Place};
+use crate::chance::Chance;
+use crate::clock::Clock;
 use crate::error::GetError;
+use crate::freshness::Freshness;
+use crate::held::{Age, Held};
 use crate::loader::ErasedLoader;
 use crate::peers::Peers;
 use crate::stats::{Counters, Stats};
-use flights::{Fetched, Flights};
+use closures::Closures;
+use flights::{Fetched, Flights, Ticket};
+use limits::Limits;
+use load::Load;
 use mirror::Mirror;
 pub use mirror::Mirroring;
+use nesting::Nesting;
+use refresh::Refreshes;
+use write::Removals;
+
+/// Longer than anyone waits for anything, and short enough to be added to the present.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A named key space with one loader and one byte budget.
 ///
@@ -69,6 +94,9 @@ pub(crate) struct Options {
     pub(crate) max_key_bytes: usize,
     pub(crate) load_timeout: Duration,
     pub(crate) mirroring: Mirroring,
+    pub(crate) freshness: Freshness,
+    pub(crate) max_loads: usize,
+    pub(crate) max_waiting_loads: usize,
 }
 
 /// What all handles of a group share. It knows the node's peers but not the node, so that a node
@@ -79,12 +107,19 @@ struct Shared {
     load_timeout: Duration,
     loader: Arc<dyn ErasedLoader>,
     peers: Arc<Peers>,
+    clock: Arc<Clock>,
+    chance: Chance,
+    freshness: Freshness,
     cache: GroupCache,
     // Two tables, never one. Callers here may wait in `forwards` for a peer, which waits in its
     // `loads` for its loader. Were a peer's request able to join a forward, two nodes each
     // convinced that the other owns a key would wait for each other for ever.
     loads: Flights,
     forwards: Flights,
+    limits: Limits,
+    refreshes: Refreshes,
+    closures: Closures,
+    removals: Removals,
     mirror: Mirror,
     counters: Counters,
 }
@@ -97,16 +132,24 @@ impl Group {
         peers: Arc<Peers>,
     ) -> Self {
         let name: Arc<str> = name.into();
-        let Options { max_bytes, max_key_bytes, load_timeout, mirroring } = options;
+        let Options { max_bytes, freshness, .. } = options;
         let flights = || Flights::new(Arc::clone(&name), Arc::clone(&peers));
+        let clock = Arc::clone(&peers.clock);
         let shared = Shared {
-            max_key_bytes,
-            load_timeout,
+            max_key_bytes: options.max_key_bytes,
+            load_timeout: options.load_timeout,
             loader,
-            cache: GroupCache::new(max_bytes),
+            cache: GroupCache::new(max_bytes, &freshness, Arc::clone(&clock)),
+            clock,
+            chance: Chance::default(),
+            freshness,
             loads: flights(),
             forwards: flights(),
-            mirror: Mirror::new(mirroring),
+            limits: Limits::new(options.max_loads, options.max_waiting_loads),
+            refreshes: Refreshes::default(),
+            closures: Closures::new(Arc::clone(&peers.clock)),
+            removals: Removals::default(),
+            mirror: Mirror::new(options.mirroring),
             counters: Counters::default(),
             name: Arc::clone(&name),
             peers: Arc::clone(&peers),
@@ -134,13 +177,13 @@ impl Group {
     /// it and for the cache.
     pub async fn get(&self, key: &str) -> Result<ByteView, GetError> {
         self.check(key)?;
-        let entry = match self.shared.cache.get(key) {
-            Some(entry) => entry,
+        let held = match self.shared.cache.get(key) {
+            Some(found) => self.use_found(key, found),
             // Boxed, or every hit would pay for the size of what it does not run: a hit costs 50 ns
             // so, and cost 87 ns without.
             None => Box::pin(self.fetch(key)).await?,
         };
-        entry.into_value().ok_or_else(|| GetError::NotFound { key: key.into() })
+        held.into_value().ok_or_else(|| GetError::NotFound { key: key.into() })
     }
 
     /// Returns the value of `key` if this node holds it, without asking anybody.
@@ -150,11 +193,29 @@ impl Group {
     pub fn get_cached(&self, key: &str) -> Option<ByteView> {
         self.check(key).ok()?;
         match self.shared.cache.get(key) {
-            Some(entry) => entry.into_value(),
+            Some(found) => self.use_found(key, found).into_value(),
             None => {
                 self.shared.counters.looks_missed.add_one();
                 None
             }
+        }
+    }
+
+    /// Returns the value of `key` if this node holds it, and leaves no trace: it is not counted, it is
+    /// no use of the entry, and nothing is loaded. For looking at a cache from outside.
+    #[must_use]
+    pub fn peek(&self, key: &str) -> Option<ByteView> {
+        self.shared.cache.peek(key, |held| held.is_good(&self.shared.clock))?.into_value()
+    }
+
+    /// Returns what the node is called that owns `key`: the label of a peer, or that of this node. `None`
+    /// if that is this node and its transport has no name for it.
+    #[must_use]
+    pub fn owner(&self, key: &str) -> Option<Arc<str>> {
+        let picker = &self.shared.peers.picker;
+        match picker.owner(key) {
+            Owner::Remote(peer) => Some(peer.label().into()),
+            Owner::Local => picker.this_node().map(|me| me.label),
         }
     }
 
@@ -167,9 +228,16 @@ impl Group {
     /// Returns what the group has counted until now.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let Shared { counters, cache, .. } = &*self.shared;
+        let Shared { counters, cache, limits, closures, .. } = &*self.shared;
         let (main, hot) = (cache.main_stats(), cache.hot_stats());
-        counters.snapshot(main, hot, cache.bytes(), cache.oversized())
+        Stats {
+            oversized: cache.oversized(),
+            bytes: cache.bytes(),
+            waiting_loads: limits.waiting() as u64,
+            closures: closures.len() as u64,
+            owed: self.shared.peers.debts.of_group(&self.shared.name),
+            ..counters.snapshot(main, hot, cache.absent_stats())
+        }
     }
 
     pub(crate) fn shared_name(&self) -> Arc<str> {
@@ -188,6 +256,15 @@ impl Group {
         Ok(())
     }
 
+    /// Takes what was found in a cache, and sees to a new one if that is due.
+    #[inline]
+    fn use_found(&self, key: &str, found: Found) -> Held {
+        if found.age != Age::Fresh {
+            self.refresh(key, &found);
+        }
+        found.held
+    }
+
     /// A miss: the owner is asked, which may be this node.
     ///
     /// # Cancel safety
@@ -197,19 +274,54 @@ impl Group {
         self.shared.counters.loads.add_one();
         // Callers that miss in a loop, with a loader that is always ready, give others a turn.
         tokio::task::coop::consume_budget().await;
-        match self.shared.peers.picker.owner(key) {
-            Owner::Local => self.load(key, Place::Main).await,
-            Owner::Remote(peer) => self.forward(key, &peer).await,
-        }
+        let within = Nesting::here();
+        let fetched = match self.shared.peers.picker.owner(key) {
+            Owner::Local => {
+                let is_nested = within.is_within(&self.shared);
+                self.load(key, Load { place: Place::Main, within, is_nested }).await
+            }
+            Owner::Remote(peer) => self.forward(key, &peer, &within).await,
+        };
+        self.or_stale(key, fetched)
     }
 
-    /// The second look, with which every flight starts, and its count.
-    fn look_again(&self, key: &str) -> Option<Entry> {
-        let counters = &self.shared.counters;
-        let found = self.shared.cache.get_again(key);
+    /// Returns what was fetched, or what expired not long ago if that failed.
+    fn or_stale(&self, key: &str, fetched: Fetched) -> Fetched {
+        let shared = &self.shared;
+        let grace = shared.freshness.stale_if_error;
+        fetched.or_else(|error| {
+            if grace.is_zero() || matches!(error, GetError::Reentrant { .. }) {
+                return Err(error);
+            }
+            let now = shared.clock.now();
+            let suits = |held: &Held| held.value().is_some() && held.is_within(grace, now);
+            shared
+                .cache
+                .peek(key, suits)
+                .ok_or(error)
+                .inspect(|_| shared.counters.stale_if_error.add_one())
+        })
+    }
+
+    /// The second look, with which every flight starts, and its count. A refresh looks for what is
+    /// newer than what it has.
+    fn look_again(&self, key: &str, newer_than: Option<u64>) -> Option<Held> {
+        let Shared { counters, cache, clock, .. } = &*self.shared;
+        let found = cache.peek(key, |held| match newer_than {
+            None => held.is_good(clock),
+            Some(expires) => held.expires() > expires && held.is_good(clock),
+        });
         let counter = if found.is_some() { &counters.late_hits } else { &counters.loads_deduped };
         counter.add_one();
         found
+    }
+
+    /// Returns whether what a flight brings for `key` may be kept. It is asked under the lock of the
+    /// key's part of the cache.
+    fn may_keep(&self, key: &str, ticket: &Ticket) -> bool {
+        let Shared { loads, closures, peers, .. } = &*self.shared;
+        let is_valid = loads.is_valid(ticket) || !peers.rules.void;
+        is_valid && !(closures.is_closed(key) && peers.rules.closed)
     }
 }
 

@@ -94,7 +94,8 @@ async fn invariant_3_loaders_that_call_back_in_one_direction_do_not_wait_in_a_ci
     let number = |key: &str| key.split_once('-').unwrap().1.parse::<usize>().unwrap();
     let owner = move |_: usize, key: &str| (number(key) + usize::from(key.starts_with("part"))) % 2;
     let sources = (0..2).map(|_| Source::taking(6 * SECOND)).collect();
-    let mesh = Mesh::over(Wire::TellsOfLoads, sources, owner, |builder| builder);
+    // As many loads at once as there are keys, so that none waits for its turn either.
+    let mesh = Mesh::over(Wire::TellsOfLoads, sources, owner, |builder| builder.max_loads(KEYS));
     let loads = Arc::new(AtomicUsize::new(0));
     let pages: Vec<_> = (mesh.nodes.iter().zip(&mesh.groups))
         .map(|(node, parts)| {
@@ -104,7 +105,7 @@ async fn invariant_3_loaders_that_call_back_in_one_direction_do_not_wait_in_a_ci
                 let parts = parts.clone();
                 async move { parts.get(&key.replace("page", "part")).await.map(Some) }
             };
-            node.group("pages").loader(loader).build().unwrap()
+            node.group("pages").max_loads(KEYS).loader(loader).build().unwrap()
         })
         .collect();
 

@@ -36,7 +36,7 @@ fn owner_process() {
             }
             Ok::<_, GetError>(Some(format!("{key} from the owner")))
         };
-        node.group("g").loader(load).build().unwrap();
+        node.group("g").max_loads(2_000).loader(load).build().unwrap();
         println!("\nowner at {address}");
         pool.serve(listener, node, std::future::pending()).await.unwrap();
     });

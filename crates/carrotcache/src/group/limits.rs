@@ -1,0 +1,205 @@
+//! How many loads run at once, and how many wait for their turn.
+//!
+//! ```text
+//!  load ─┬─ a permit is free ──────────────────────────────────────────▶ runs
+//!        ├─ part of a load that has one ───────────────────────────────▶ runs
+//!        ├─ a place to wait ── in order ──┬─ a permit, and someone still waits ─▶ runs
+//!        │                                ├─ a load that has one waits for it ──▶ runs
+//!        │                                ├─ everyone has left ─────────────────▶ is dropped
+//!        │                                └─ its time is over ──────────────────▶ Overloaded
+//!        └─ no place ──────────────────────────────────────────────────▶ Overloaded, at once
+//! ```
+//!
+//! A load that gets another key waits for that key's load. Did each of them need a permit of its own,
+//! all permits could be held by loads that wait for one. So a load within a load does without, and a
+//! load that one within a load has come to wait for leaves the queue.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+/// The bounds of a group's loads.
+pub(crate) struct Limits {
+    permits: Arc<Semaphore>,
+    max_waiting: usize,
+    waiting: AtomicUsize,
+    /// The keys whose loads wait, or are waited for by loads within loads.
+    keys: Mutex<HashMap<Arc<str>, Key>>,
+}
+
+#[derive(Default)]
+struct Key {
+    /// Wakes the load of this key that waits for its turn, if one does.
+    queued: Option<Arc<Notify>>,
+    /// How many loads within loads wait for it.
+    urgent: usize,
+}
+
+/// The right to run one load. It ends when it is dropped.
+#[derive(Debug)]
+pub(crate) enum Permit {
+    /// One of those that there are.
+    Own { _permit: OwnedSemaphorePermit },
+    /// Part of one that another load has.
+    Inherited,
+}
+
+/// Why a load does not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPermit {
+    /// There are too many before it.
+    Overloaded,
+    /// Nobody waits for it any more.
+    Left,
+}
+
+impl Limits {
+    /// Returns the bounds for loads of which `max` run at once and `max_waiting` wait.
+    pub(crate) fn new(max: usize, max_waiting: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
+        Self { permits, max_waiting, waiting: AtomicUsize::new(0), keys: Mutex::default() }
+    }
+
+    /// Returns how many loads wait for their turn.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Returns a permit if one is free. Loads that wait go first.
+    pub(crate) fn try_permit(&self) -> Option<Permit> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        Some(Permit::Own { _permit: permit })
+    }
+
+    /// Waits for a permit to load `key`, until `deadline` and for as long as somebody `is_awaiting` it.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time: its place in the queue is free then.
+    pub(crate) async fn permit(
+        &self,
+        key: &Arc<str>,
+        deadline: Instant,
+        is_awaiting: impl Fn() -> bool,
+    ) -> Result<Permit, NoPermit> {
+        if let Some(permit) = self.try_permit() {
+            return Ok(permit);
+        }
+        let queued = Queued::enter(self, key).ok_or(NoPermit::Overloaded)?;
+        let turn = async {
+            tokio::select! {
+                // First, for it needs no permit.
+                biased;
+                () = queued.urged() => Ok(Permit::Inherited),
+                // The semaphore is never closed.
+                permit = Arc::clone(&self.permits).acquire_owned() => match permit {
+                    Ok(permit) => Ok(Permit::Own { _permit: permit }),
+                    Err(_closed) => Err(NoPermit::Overloaded),
+                },
+            }
+        };
+        let permit = timeout_at(deadline, turn).await.unwrap_or(Err(NoPermit::Overloaded))?;
+        if is_awaiting() { Ok(permit) } else { Err(NoPermit::Left) }
+    }
+
+    /// Waits for `flight`, which is the load of `key`, on behalf of a load that has a permit: so that
+    /// one must not wait for its turn.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of `flight`.
+    pub(crate) async fn urge<F: Future>(&self, key: &str, flight: F) -> F::Output {
+        let _urgent = Urgent::new(self, key);
+        flight.await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Key>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is noted of a key, and drops the note if there is nothing left in it.
+    fn change(&self, key: &str, change: impl FnOnce(&mut Key)) {
+        let mut keys = self.lock();
+        let Some(noted) = keys.get_mut(key) else { return };
+        change(noted);
+        if noted.queued.is_none() && noted.urgent == 0 {
+            keys.remove(key);
+        }
+    }
+}
+
+/// A load that waits for its turn.
+struct Queued<'a> {
+    limits: &'a Limits,
+    key: &'a Arc<str>,
+    urged: Arc<Notify>,
+}
+
+impl<'a> Queued<'a> {
+    /// Takes a place in the queue; `None` if there is none.
+    fn enter(limits: &'a Limits, key: &'a Arc<str>) -> Option<Self> {
+        let one_more = |waiting| (waiting < limits.max_waiting).then_some(waiting + 1);
+        limits.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        let urged = Arc::new(Notify::new());
+        let mut keys = limits.lock();
+        let noted = keys.entry(Arc::clone(key)).or_default();
+        if noted.urgent > 0 {
+            urged.notify_one();
+        }
+        // Two loads of a key wait only if a purge has come between: it is the later one that is joined.
+        noted.queued = Some(Arc::clone(&urged));
+        drop(keys);
+        Some(Self { limits, key, urged })
+    }
+
+    /// Ends once a load that has a permit waits for this one.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    async fn urged(&self) {
+        self.urged.notified().await;
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.limits.change(self.key, |noted| {
+            noted.queued.take_if(|queued| Arc::ptr_eq(queued, &self.urged));
+        });
+        self.limits.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A load within a load that waits for a key.
+struct Urgent<'a> {
+    limits: &'a Limits,
+    key: &'a str,
+}
+
+impl<'a> Urgent<'a> {
+    fn new(limits: &'a Limits, key: &'a str) -> Self {
+        let mut keys = limits.lock();
+        if !keys.contains_key(key) {
+            keys.insert(Arc::from(key), Key::default());
+        }
+        if let Some(noted) = keys.get_mut(key) {
+            noted.urgent += 1;
+            if let Some(queued) = &noted.queued {
+                queued.notify_one();
+            }
+        }
+        drop(keys);
+        Self { limits, key }
+    }
+}
+
+impl Drop for Urgent<'_> {
+    fn drop(&mut self) {
+        self.limits.change(self.key, |noted| noted.urgent -= 1);
+    }
+}

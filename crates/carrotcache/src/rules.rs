@@ -1,0 +1,36 @@
+//! Which rules of removal hold.
+
+/// The rules of removal: all of them, always, but in tests that show what each is there for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// A second round follows the first.
+    pub(crate) second_round: bool,
+    /// What a flight brings is not kept if its key was purged meanwhile.
+    pub(crate) void: bool,
+    /// A purge takes flights out of the table, so that nobody joins them.
+    pub(crate) detached: bool,
+    /// Nothing is kept of a key that is closed.
+    pub(crate) closed: bool,
+    /// A purge marks the flights again when it has deleted.
+    pub(crate) second_mark: bool,
+    /// A peer that is owed a purge is told before it is asked.
+    pub(crate) told_before_asked: bool,
+    /// All who took part in a remove remember who did not, and not the remover alone.
+    pub(crate) all_remember: bool,
+    /// A set carries its value in its first attempt only.
+    pub(crate) set_in_first_attempt: bool,
+}
+
+impl Rules {
+    /// The rules as they are.
+    pub(crate) const ALL: Self = Self {
+        second_round: true,
+        void: true,
+        detached: true,
+        closed: true,
+        second_mark: true,
+        told_before_asked: true,
+        all_remember: true,
+        set_in_first_attempt: true,
+    };
+}
