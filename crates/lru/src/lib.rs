@@ -50,7 +50,8 @@
 //!   [`Oversized`], and evicts nothing.
 //! - A replaced entry makes room for its successor; only the difference has to be found elsewhere.
 //! - Each entry that leaves is told of once, with its [`Cause`], when the cache is consistent again.
-//! - A panic in `Hash`, `Eq`, `Drop`, `Clone`, the weigher or the listener leaves the cache usable.
+//! - A panic in `Hash`, `Eq`, `Drop`, `Clone`, the weigher, the listener or a predicate leaves the
+//!   cache usable.
 //!
 //! # Several threads
 //!
