@@ -36,8 +36,10 @@ use std::thread::{self, Thread};
 use crate::error::Error;
 use crate::follower::Follower;
 use crate::group::{self, DefaultHashBuilder, Role};
+use crate::leader::Leader;
 use crate::nest;
 use crate::outcome::Outcome;
+use crate::watch::Watch;
 
 /// A table of flights for threads: as [`crate::Group`], and with the same guarantees.
 ///
@@ -106,18 +108,65 @@ impl<K: Hash + Eq, V: Clone, E: Clone, S: BuildHasher> Group<K, V, E, S> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
+        self.lead_or_wait(key, |_| work())
+    }
+
+    /// Does what [`work`](Self::work) does, with work that can see whether its key was
+    /// [forgotten](Self::forget) meanwhile, and its result must not be kept: see [`Watch`].
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    ///
+    /// use carrotcache_singleflight::sync::Group;
+    ///
+    /// let flights: Group<String, u32, Infallible> = Group::new();
+    /// let score = flights.work_watched("Tom", |watch| {
+    ///     assert!(!watch.is_void());
+    ///     flights.forget("Tom"); // As another thread does that updates the row.
+    ///     assert!(watch.is_void());
+    ///     Ok(630)
+    /// });
+    /// assert_eq!(score, Ok(630));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`work`](Self::work).
+    pub fn work_watched<Q>(
+        &self,
+        key: &Q,
+        work: impl FnOnce(&Watch) -> Result<V, E>,
+    ) -> Result<V, Error<E>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        V: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        self.lead_or_wait(key, |leader| work(&leader.watch())).result
+    }
+
+    fn lead_or_wait<Q>(
+        &self,
+        key: &Q,
+        work: impl FnOnce(&Leader<K, V, E>) -> Result<V, E>,
+    ) -> Outcome<V, E>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
         match self.flights.join(key) {
             Role::Follower(follower) => wait(follower),
             Role::Leader(leader) => {
-                let result = nest::lead(leader.flight(), work);
+                let result = nest::lead(leader.flight(), || work(&leader));
                 leader.end_and_share(result.and_then(|result| result.map_err(Error::Failed)))
             }
         }
     }
 
     /// Lets the next caller of `key` open a new flight although one is under way, and returns
-    /// whether one was. Those who wait for the old one still get its result, but it is void: see
-    /// [`crate::Group::forget`].
+    /// whether one was. Those who wait for the old one still get its result, but it is void, which
+    /// [`work_watched`](Self::work_watched) can see: more on that at [`crate::Group::forget`].
     pub fn forget<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,

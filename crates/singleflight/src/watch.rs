@@ -7,7 +7,8 @@ use crate::flight::Flight;
 /// How a flight stands, for the work that its [`Leader`](crate::Leader) runs.
 ///
 /// Made by [`Leader::watch`](crate::Leader::watch), before the leader is moved into
-/// [`run`](crate::Leader::run). A clone watches the same flight.
+/// [`run`](crate::Leader::run), and given to the work by
+/// [`sync::Group::work_watched`](crate::sync::Group::work_watched). A clone watches the same flight.
 ///
 /// A cache that is filled by the work of flights has to keep out what was read before a row was
 /// updated. Whoever updates it takes the key out of the group *first* and out of the cache *then*;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::thread;
 
-use carrotcache_singleflight::{Group, Leader, Role};
+use carrotcache_singleflight::{Group, Leader, Role, sync};
 
 use crate::util::poll;
 
@@ -84,6 +84,28 @@ fn a_watch_outlives_its_flight_and_says_nothing_of_the_next() {
     flights.forget("Tom");
     assert!(next.is_void() && next.is_awaited());
     assert!(!watch.is_void() && !watch.is_awaited());
+}
+
+#[test]
+fn a_threads_watch_outlives_its_flight_and_says_nothing_of_the_next() {
+    let flights = sync::Group::<String, u64, Infallible>::new();
+    let watched = |forgets: bool| {
+        let mut kept = None;
+        let result = flights.work_watched("Tom", |watch| {
+            kept = Some(watch.clone());
+            assert!(!watch.is_void() && !watch.is_awaited());
+            assert_eq!(forgets, forgets && flights.forget("Tom"));
+            assert_eq!(watch.is_void(), forgets);
+            Ok(630)
+        });
+        assert_eq!(result, Ok(630));
+        kept.expect("the work ran")
+    };
+    // Each flight could be used again by the next call, if nobody watched it any more.
+    let watches = [false, true, false, true].map(|forgets| (forgets, watched(forgets)));
+    for (forgotten, watch) in watches {
+        assert_eq!(watch.is_void(), forgotten);
+    }
 }
 
 #[test]
