@@ -31,7 +31,7 @@ impl Reply {
                 frame(16, u8::from(has_rate) << 4, 0, id, &value.into_bytes())
             }
             Self::Refusal { id, reason, text } => {
-                frame(17, 0, (reason % 9).into(), id, text.as_bytes())
+                frame(17, 0, (reason % 10).into(), id, text.as_bytes())
             }
             Self::Loading(id) => frame(18, 0, 0, id, b""),
             Self::Goaway => frame(21, 0, 0, Id::NONE, b""),

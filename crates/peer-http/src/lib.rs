@@ -73,6 +73,7 @@
 //! | the loader failed | 500 | `load-failed` | [`LoadFailed`](peer::PeerErrorKind::LoadFailed), a verdict |
 //! | no such group | 404 | `no-such-group` | [`NoSuchGroup`](peer::PeerErrorKind::NoSuchGroup) |
 //! | too much to do | 503 | `overloaded` | [`Overloaded`](peer::PeerErrorKind::Overloaded) |
+//! | as many loads as may | 503 | `too-many-loads` | [`TooManyLoads`](peer::PeerErrorKind::TooManyLoads), a verdict |
 //! | not in time | 504 | `timed-out` | [`TimedOut`](peer::PeerErrorKind::TimedOut) |
 //! | malformed request | 400 | `invalid` | [`BadRequest`](peer::PeerErrorKind::BadRequest) |
 //!

@@ -163,12 +163,15 @@ mod tests {
 
     #[test]
     fn outcome_is_believed_with_its_own_status_only() {
-        use PeerErrorKind::{BadRequest, LoadFailed, NoSuchGroup, Overloaded, TimedOut};
+        use PeerErrorKind::{
+            BadRequest, LoadFailed, NoSuchGroup, Overloaded, TimedOut, TooManyLoads,
+        };
         for (word, status, said) in [
             ("not-found", 404, Said::Absent),
             ("load-failed", 500, Said::Refused(LoadFailed)),
             ("no-such-group", 404, Said::Refused(NoSuchGroup)),
             ("overloaded", 503, Said::Refused(Overloaded)),
+            ("too-many-loads", 503, Said::Refused(TooManyLoads)),
             ("timed-out", 504, Said::Refused(TimedOut)),
             ("invalid", 400, Said::Refused(BadRequest)),
         ] {

@@ -30,6 +30,8 @@ pub(crate) enum Outcome {
     NoSuchGroup,
     /// The node has too much to do.
     Overloaded,
+    /// As many loads of the group run and wait at the node as may, which is its verdict.
+    TooManyLoads,
     /// The value did not come while the asking node waited.
     TimedOut,
     /// The request makes no sense.
@@ -38,11 +40,12 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// All of them, the frequent ones first.
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::NotFound,
         Self::LoadFailed,
         Self::NoSuchGroup,
         Self::Overloaded,
+        Self::TooManyLoads,
         Self::TimedOut,
         Self::Invalid,
     ];
@@ -56,6 +59,7 @@ impl Outcome {
     pub(crate) fn of(kind: PeerErrorKind) -> Self {
         match kind {
             PeerErrorKind::LoadFailed => Self::LoadFailed,
+            PeerErrorKind::TooManyLoads => Self::TooManyLoads,
             PeerErrorKind::NoSuchGroup => Self::NoSuchGroup,
             PeerErrorKind::TimedOut => Self::TimedOut,
             PeerErrorKind::BadRequest => Self::Invalid,
@@ -71,6 +75,7 @@ impl Outcome {
             Self::LoadFailed => Some(PeerErrorKind::LoadFailed),
             Self::NoSuchGroup => Some(PeerErrorKind::NoSuchGroup),
             Self::Overloaded => Some(PeerErrorKind::Overloaded),
+            Self::TooManyLoads => Some(PeerErrorKind::TooManyLoads),
             Self::TimedOut => Some(PeerErrorKind::TimedOut),
             Self::Invalid => Some(PeerErrorKind::BadRequest),
         }
@@ -81,7 +86,7 @@ impl Outcome {
         match self {
             Self::NotFound | Self::NoSuchGroup => StatusCode::NOT_FOUND,
             Self::LoadFailed => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::TooManyLoads => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::Invalid => StatusCode::BAD_REQUEST,
         }
@@ -94,6 +99,7 @@ impl Outcome {
             Self::LoadFailed => "load-failed",
             Self::NoSuchGroup => "no-such-group",
             Self::Overloaded => "overloaded",
+            Self::TooManyLoads => "too-many-loads",
             Self::TimedOut => "timed-out",
             Self::Invalid => "invalid",
         }

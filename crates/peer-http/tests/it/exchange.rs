@@ -57,6 +57,7 @@ async fn refusals_arrive_as_errors_of_their_kind_with_what_the_owner_said() {
         ("timed-out", PeerErrorKind::TimedOut, "the peer did not answer in time"),
         ("load-failed", PeerErrorKind::LoadFailed, "why not"),
         ("overloaded", PeerErrorKind::Overloaded, "why not"),
+        ("too-many-loads", PeerErrorKind::TooManyLoads, "why not"),
         ("invalid", PeerErrorKind::BadRequest, "why not"),
     ] {
         let error = client.error(group, "why not").await;

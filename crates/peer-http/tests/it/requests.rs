@@ -69,6 +69,7 @@ async fn outcome_is_told_in_a_header() {
         ("load-failed", 500),
         ("no-such-group", 404),
         ("overloaded", 503),
+        ("too-many-loads", 503),
         ("timed-out", 504),
         ("invalid", 400),
     ] {

@@ -36,6 +36,7 @@ impl Handler for Echo {
             "not-found" => Ok(Answer::absent()),
             "load-failed" => Err(fail(PeerErrorKind::LoadFailed)),
             "overloaded" => Err(fail(PeerErrorKind::Overloaded)),
+            "too-many-loads" => Err(fail(PeerErrorKind::TooManyLoads)),
             "timed-out" => Err(PeerErrorKind::TimedOut.into()),
             "invalid" => Err(fail(PeerErrorKind::BadRequest)),
             "panic" => panic!("as asked"),

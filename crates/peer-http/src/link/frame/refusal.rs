@@ -20,13 +20,14 @@ pub(crate) enum Refusal {
 }
 
 /// The numbers of the outcomes, which never change.
-const CODES: [(Outcome, u16); 6] = [
+const CODES: [(Outcome, u16); 7] = [
     (Outcome::NotFound, 1),
     (Outcome::LoadFailed, 2),
     (Outcome::NoSuchGroup, 3),
     (Outcome::Overloaded, 4),
     (Outcome::TimedOut, 5),
     (Outcome::Invalid, 6),
+    (Outcome::TooManyLoads, 8),
 ];
 
 /// The number of [`Refusal::OverHttp`].
@@ -90,9 +91,16 @@ mod tests {
             assert_eq!(Refusal::from_code(code), Refusal::Outcome(outcome));
         }
         assert_eq!(Refusal::from_code(Refusal::OverHttp.code()), Refusal::OverHttp);
-        for code in [0, 8, u16::MAX] {
+        for code in [0, 9, u16::MAX] {
             assert_eq!(Refusal::from_code(code), Refusal::Unknown);
         }
+    }
+
+    #[test]
+    fn plain_is_what_an_asker_finds_out_and_no_peer_says() {
+        let kinds = CODES.into_iter().filter_map(|(outcome, _)| outcome.kind());
+        assert!(!kinds.into_iter().any(|kind| kind == PeerErrorKind::Plain));
+        assert_eq!(Outcome::of(PeerErrorKind::Plain), Outcome::Overloaded);
     }
 
     #[test]
@@ -101,6 +109,7 @@ mod tests {
         let error = Refusal::from_code(2).answer(b"no\ndisk\xff").unwrap_err();
         assert_eq!(error.kind, PeerErrorKind::LoadFailed);
         assert_eq!(error.source().unwrap().to_string(), "no disk\u{fffd}");
+        assert!(Refusal::from_code(8).answer(b"").unwrap_err().is_verdict());
         assert!(!Refusal::Unknown.answer(b"").unwrap_err().is_verdict());
     }
 }
