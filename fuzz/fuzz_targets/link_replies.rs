@@ -17,7 +17,7 @@ use self::pieces::{Id, Manner, Payload, Piece, RUNTIME, frame};
 #[derive(Arbitrary, Debug)]
 enum Reply {
     Any(Piece),
-    Value { id: Id, has_rate: bool, value: Payload },
+    Value { id: Id, has_rate: bool, has_times: bool, value: Payload },
     Refusal { id: Id, reason: u8, text: String },
     Loading(Id),
     Goaway,
@@ -27,8 +27,9 @@ impl Reply {
     fn into_bytes(self) -> Vec<u8> {
         match self {
             Self::Any(piece) => piece.into_bytes(),
-            Self::Value { id, has_rate, value } => {
-                frame(16, u8::from(has_rate) << 4, 0, id, &value.into_bytes())
+            Self::Value { id, has_rate, has_times, value } => {
+                let flags = u8::from(has_rate) << 4 | u8::from(has_times) << 5;
+                frame(16, flags, 0, id, &value.into_bytes())
             }
             Self::Refusal { id, reason, text } => {
                 frame(17, 0, (reason % 10).into(), id, text.as_bytes())

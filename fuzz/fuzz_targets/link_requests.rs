@@ -33,6 +33,7 @@ enum Key {
     Fails,
     Loads,
     WithRate,
+    WithTimes,
     Long(u16),
     Any(String),
 }
@@ -47,6 +48,7 @@ impl Key {
             Self::Fails => "f".to_owned(),
             Self::Loads => "l".to_owned(),
             Self::WithRate => "q".to_owned(),
+            Self::WithTimes => "t".to_owned(),
             // The longest key that is taken has a kibibyte.
             Self::Long(len) => "k".repeat(usize::from(len) % 1100),
             Self::Any(key) => key,

@@ -78,7 +78,16 @@
 //! | malformed request | 400 | `invalid` | [`BadRequest`](peer::PeerErrorKind::BadRequest) |
 //!
 //! Everything but a value comes with one line of text. The request header `carrotcache-time-left`
-//! tells the owner how many milliseconds the asking node still waits.
+//! tells the owner how many milliseconds the asking node still waits. Whoever sends it is one of this
+//! project, and is told more beside a value or the answer that there is none, which Go's nodes are
+//! not:
+//!
+//! | header of the answer | what it says |
+//! |---|---|
+//! | `carrotcache-fresh: 60000;30000` | for how many milliseconds the value is [fresh](peer::Entry::fresh_for), and [stale](peer::Entry::stale_for) then; missing if it is fresh for good |
+//! | `carrotcache-incarnation: 1234` | [which process](peer::Answer::incarnation) answers; missing from one without links |
+//!
+//! A text that is no such numbers is taken for `0`, a value that nobody keeps.
 //!
 //! # One ring with Go
 //!

@@ -291,10 +291,11 @@ impl HttpPeer {
 /// Returns the answer that a reply is, or why it is none.
 fn read(reply: Reply) -> Result<Answer, PeerError> {
     match reply {
-        Reply::Value(body) => {
-            body.into_answer().map_err(|error| failed(PeerErrorKind::Malformed, error))
-        }
-        Reply::Absent => Ok(Answer::absent()),
+        Reply::Value(body, about) => match body.into_answer() {
+            Ok(answer) => Ok(about.apply(answer)),
+            Err(error) => Err(failed(PeerErrorKind::Malformed, error)),
+        },
+        Reply::Absent(about) => Ok(about.apply(Answer::absent())),
         Reply::Refused(kind, told) => Err(failed(kind, told)),
         Reply::Foreign(why) => Err(failed(PeerErrorKind::Foreign, why)),
         Reply::Link => Err(failed(PeerErrorKind::Foreign, "a link that nobody asked for")),

@@ -17,6 +17,7 @@ use tokio::time::timeout_at;
 use crate::http::meter::Meter;
 use crate::http::patience::Patience;
 use crate::http::room::{Claim, NoRoom, Room};
+use crate::wire::about::About;
 use crate::wire::head::{self, Said};
 use crate::wire::message::{self, MessageError};
 use crate::wire::outcome::one_line;
@@ -25,10 +26,10 @@ use crate::wire::outcome::one_line;
 pub(crate) enum Reply {
     /// The peer agrees to a link, over which the answer comes.
     Link,
-    /// The body of a value.
-    Value(ReplyBody),
+    /// The body of a value, and what is told beside it.
+    Value(ReplyBody, About),
     /// There is no such key.
-    Absent,
+    Absent(About),
     /// Why there is no value, and what the peer tells of it.
     Refused(PeerErrorKind, String),
     /// It does not come from a node, and why.
@@ -95,12 +96,15 @@ impl Reader<'_> {
     ) -> Result<Reply, ExchangeError> {
         let (head, body) = response.into_parts();
         Ok(match head::read(head.status, &head.headers) {
-            Said::Value => Reply::Value(self.read_value(body, meter).await?),
+            Said::Value => {
+                let body = self.read_value(body, meter).await?;
+                Reply::Value(body, About::read(&head.headers))
+            }
             Said::Foreign(why) => Reply::Foreign(why),
             // The text is read all the same, so that the connection can be used again.
             Said::Absent => {
                 self.read_text(body, meter).await;
-                Reply::Absent
+                Reply::Absent(About::read(&head.headers))
             }
             Said::Refused(kind) => {
                 let text = self.read_text(body, meter).await;

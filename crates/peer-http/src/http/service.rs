@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::Config;
 use crate::http::switch::{self, Services, Switch};
 use crate::link::owner::LONGEST_WAIT;
+use crate::wire::about::{About, Times};
 use crate::wire::message::AnswerBody;
 use crate::wire::outcome::{OUTCOME, Outcome, PROTOBUF, TIME_LEFT};
 use crate::wire::path::{self, PathError};
@@ -112,6 +113,14 @@ impl<H: Handler> PeerService<H> {
         Ok(Duration::from_millis(millis.ok_or_else(invalid)?))
     }
 
+    /// Returns what whoever sends these headers is told beside answers. A node that agrees to no links
+    /// cannot be told what to forget, so that nobody has to know which process it is.
+    fn teller(&self, headers: &HeaderMap) -> Option<Teller> {
+        let Config { links, ref link, .. } = *self.config;
+        let teller = Teller { incarnation: links.then_some(link.incarnation) };
+        headers.contains_key(TIME_LEFT).then_some(teller)
+    }
+
     /// Returns the response to `request`, and what becomes of its connection if that is to become a
     /// link.
     pub(crate) fn respond<B>(
@@ -145,6 +154,7 @@ impl<H: Handler> PeerService<H> {
 
     /// Returns the answer to `request`, as HTTP has it.
     fn answer<B>(&self, request: &hyper::Request<B>) -> PeerResponse {
+        let teller = self.teller(request.headers());
         let request = match self.parse(request, self.config.max_time_left) {
             Ok(request) => request,
             Err(bad) => {
@@ -157,7 +167,7 @@ impl<H: Handler> PeerService<H> {
         let services = Arc::clone(&self.services);
         match answer {
             Reply::Ready(answer) => {
-                let response = answered(answer);
+                let response = answered(answer, teller);
                 if response.body().pinned_bytes() == 0 {
                     return PeerResponse::ready(response, deadline);
                 }
@@ -167,7 +177,7 @@ impl<H: Handler> PeerService<H> {
                 let response = async move {
                     let answer = timeout_at(deadline, answer).await;
                     let answer = answer.unwrap_or(Err(PeerErrorKind::TimedOut.into()));
-                    with_room(answered(answer), services, deadline).await
+                    with_room(answered(answer, teller), services, deadline).await
                 };
                 PeerResponse::pending(response, deadline)
             }
@@ -316,15 +326,31 @@ impl From<PathError> for BadRequest {
     }
 }
 
+/// What one of our own askers is told beside an answer.
+#[derive(Clone, Copy)]
+struct Teller {
+    /// Which process this is.
+    incarnation: Option<u64>,
+}
+
 /// Returns the response that a handler's answer is sent as.
-fn answered(answer: Result<Answer, PeerError>) -> Response<AnswerBody> {
-    let (value, minute_qps) = match answer {
-        Ok(Answer { entry, minute_qps, .. }) => (entry.into_value(), minute_qps),
+fn answered(answer: Result<Answer, PeerError>, teller: Option<Teller>) -> Response<AnswerBody> {
+    let Answer { entry, minute_qps, .. } = match answer {
+        Ok(answer) => answer,
         Err(error) => return refuse(Outcome::of(error.kind), &tell(&error)),
     };
-    let Some(value) = value else { return refuse(Outcome::NotFound, "no such key") };
-    let mut response = Response::new(AnswerBody::of_value(value, minute_qps));
-    response.headers_mut().insert(CONTENT_TYPE, PROTOBUF);
+    let times = Times::of(&entry);
+    let (mut response, times) = match entry.into_value() {
+        None => (refuse(Outcome::NotFound, "no such key"), None),
+        Some(value) => {
+            let mut response = Response::new(AnswerBody::of_value(value, minute_qps));
+            response.headers_mut().insert(CONTENT_TYPE, PROTOBUF);
+            (response, times)
+        }
+    };
+    if let Some(Teller { incarnation }) = teller {
+        About::add_to(response.headers_mut(), times, incarnation);
+    }
     response
 }
 

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use carrotcache_consistenthash::Ring;
-use carrotcache_peer::{Limits, Owner, Peer, Picker};
+use carrotcache_peer::{Limits, Member as Node, Owner, Peer, Picker};
 
 use crate::config::Config;
 use crate::error::SetPeersError;
@@ -70,12 +70,15 @@ struct Members {
     ring: Ring,
     /// Who is behind each label of the ring, in its order; `None` is this node.
     nodes: Vec<Option<Arc<Member>>>,
+    /// The label of this node, as the list has it: by that its peers know it.
+    own_label: Arc<str>,
 }
 
 impl HttpPool {
     /// Returns a pool without peers. `ring` has no nodes.
     pub(crate) fn new(own: BaseUrl, config: Config, ring: Ring) -> Self {
-        let members = RwLock::new(Members { ring, nodes: Vec::new() });
+        let own_label = Arc::clone(own.text());
+        let members = RwLock::new(Members { ring, nodes: Vec::new(), own_label });
         let config = Arc::new(config);
         let client = Arc::new(Client::new(Arc::clone(&config)));
         let services = Arc::new(Services::new(config.max_unsent_bytes));
@@ -121,7 +124,7 @@ impl HttpPool {
     {
         let parse = |url: U| url.as_ref().parse::<BaseUrl>();
         let urls = urls.into_iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-        self.check_set(&urls)?;
+        let own_label = self.check_set(&urls)?;
         let labels = urls.iter().map(|url| &**url.text());
         let ring = self.shared.config.ring.clone().nodes(labels).build()?;
 
@@ -132,23 +135,22 @@ impl HttpPool {
         // Told to whoever a link is agreed with from now on.
         self.config().link.ring.store(ring.fingerprint(), Ordering::Relaxed);
         let mut members = self.shared.members.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *members, Members { ring, nodes });
+        let old = std::mem::replace(&mut *members, Members { ring, nodes, own_label });
         // Unlocked first: dropping the old set may close many connections.
         drop(members);
         drop(old);
         Ok(())
     }
 
-    /// Returns what is wrong with a set of peers, beside the single URLs.
-    fn check_set(&self, urls: &[BaseUrl]) -> Result<(), SetPeersError> {
+    /// Returns this node's label in a set of peers, or what is wrong with it beside the single URLs.
+    fn check_set(&self, urls: &[BaseUrl]) -> Result<Arc<str>, SetPeersError> {
         if let Some((first, second)) = find_same_node(urls) {
             let [first, second] = [first, second].map(|url| url.text().as_ref().to_owned());
             return Err(SetPeersError::SameNode { first, second });
         }
-        if !urls.iter().any(|url| url.is_same_node(&self.shared.own)) {
-            return Err(SetPeersError::OwnUrlMissing { own: self.base_url().to_owned() });
-        }
-        Ok(())
+        let own = urls.iter().find(|url| url.is_same_node(&self.shared.own));
+        let missing = || SetPeersError::OwnUrlMissing { own: self.base_url().to_owned() };
+        Ok(Arc::clone(own.ok_or_else(missing)?.text()))
     }
 
     /// Returns who owns `key`; this node, until it is told its peers.
@@ -251,6 +253,14 @@ impl Picker for HttpPool {
         let mut order = members.ring.successors(key).indices();
         order.find(|&index| members.ring.label(index) == Some(failed))?;
         Some(members.owner(order.next()?))
+    }
+
+    /// The label by which the list of peers has this node. `None` without links, since nobody can be told
+    /// over HTTP what to forget.
+    fn this_node(&self) -> Option<Node> {
+        let config = self.config();
+        let label = || Arc::clone(&self.members().own_label);
+        config.links.then(|| Node { label: label(), incarnation: config.link.incarnation })
     }
 
     fn limits(&self) -> Limits {

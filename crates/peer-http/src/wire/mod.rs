@@ -1,5 +1,6 @@
 //! What travels between nodes, from the first byte to the last.
 
+pub(crate) mod about;
 mod generated;
 pub(crate) mod head;
 pub(crate) mod message;

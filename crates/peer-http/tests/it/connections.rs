@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use carrotcache_peer_http::HttpPool;
-use carrotcache_peer_http::peer::{Answer, PeerErrorKind};
+use carrotcache_peer_http::peer::{Entry, PeerErrorKind};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -200,7 +200,7 @@ async fn gets_over_the_bound_wait_and_dropped_ones_give_their_place_back() {
     let last = get(&client);
     let mut stream = timeout(SOON, heard.recv()).await.expect("a place is free").expect("a stream");
     stream.write_all(&value_reply("")).await.expect("sent");
-    assert_eq!(last.await.expect("no panic").expect("a value"), Answer::new(""));
+    assert_eq!(last.await.expect("no panic").expect("a value").entry, Entry::new(""));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use carrotcache_peer_http::HttpPoolBuilder;
-use carrotcache_peer_http::peer::{Answer, PeerErrorKind};
+use carrotcache_peer_http::peer::{Entry, PeerErrorKind};
 
 use crate::support::{Echo, Served, client_with};
 
@@ -11,7 +11,7 @@ use crate::support::{Echo, Served, client_with};
 async fn value_arrives_as_the_handler_gave_it() {
     let client = Served::echo().await.client();
     let answer = client.get("scores", "Tom", None).await.expect("a value");
-    assert_eq!(answer, Answer::new("Tom"));
+    assert_eq!(answer.entry, Entry::new("Tom"));
 }
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -28,7 +28,7 @@ async fn times_without_end_are_no_trouble() {
     let client = client_with(served.pool.base_url(), patient);
     for _ in 0..2 {
         let answer = client.get("scores", "Tom", Some(1_000 * YEAR)).await.expect("a value");
-        assert_eq!(answer, Answer::new("Tom"));
+        assert_eq!(answer.entry, Entry::new("Tom"));
     }
     drop(client);
     served.stop().await.expect("no panic").expect("drained");
@@ -46,7 +46,7 @@ async fn values_of_every_size_arrive_whole() {
 async fn rate_arrives_with_the_value() {
     let client = Served::echo().await.client();
     let answer = client.get("qps", "Tom", None).await.expect("a value");
-    assert_eq!(answer, Answer::new("Tom").with_minute_qps(1.5));
+    assert_eq!((answer.entry, answer.minute_qps), (Entry::new("Tom"), Some(1.5)));
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn refusals_arrive_as_errors_of_their_kind_with_what_the_owner_said() {
 async fn the_answer_that_there_is_no_value_is_an_answer() {
     let client = Served::echo().await.client();
     let answer = client.get("not-found", "Tom", None).await.expect("an answer");
-    assert_eq!(answer, Answer::absent());
+    assert_eq!(answer.entry, Entry::absent());
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn time_left_is_told_to_the_owner() {
     let client = Served::echo().await.client();
     let time_left = Some(Duration::from_secs(20));
     let answer = client.get("time-left", "Tom", time_left).await.expect("a value");
-    assert_eq!(answer, Answer::new("20"));
+    assert_eq!(answer.entry, Entry::new("20"));
 }
 
 #[tokio::test]

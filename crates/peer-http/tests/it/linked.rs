@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use carrotcache_peer_http::peer::{
-    Answer, Completion, Handler, PeerError, PeerErrorKind, Reply, Request, ask as ask_peer,
+    Answer, Completion, Entry, Handler, PeerError, PeerErrorKind, Reply, Request, ask as ask_peer,
 };
 use carrotcache_peer_http::{HttpPool, HttpPoolBuilder, LinkState, ServeError};
 use tokio::io::AsyncWriteExt;
@@ -98,7 +98,7 @@ async fn hits_do_not_wait_for_loads() {
     assert_eq!(asking.stats().gets_in_flight, 128);
     loads.end(128);
     for (number, get) in slow.into_iter().enumerate() {
-        assert_eq!(soon(get).await.expect("a value"), Answer::new(format!("slow {number}")));
+        assert_eq!(soon(get).await.expect("a value").entry, Entry::new(format!("slow {number}")));
     }
     assert_eq!(asking.stats().gets_in_flight, 0);
 }
@@ -125,7 +125,7 @@ async fn the_gets_of_a_cold_start_share_one_connection() {
     let asking = Asking::of(served.pool.base_url());
     let gets: Vec<_> = (0..500).map(|n| spawn_get(&asking.client, n.to_string())).collect();
     for (number, get) in gets.into_iter().enumerate() {
-        assert_eq!(soon(get).await.expect("a value"), Answer::new(number.to_string()));
+        assert_eq!(soon(get).await.expect("a value").entry, Entry::new(number.to_string()));
     }
     assert_eq!(asking.stats().links_opened, 1);
 }
@@ -159,7 +159,7 @@ async fn gets_that_found_no_connection_go_over_the_link_that_came_late() {
     loads.begun(400 - 127).await;
     loads.end(400);
     for (number, get) in gets.into_iter().enumerate() {
-        assert_eq!(soon(get).await.expect("a value"), Answer::new(number.to_string()));
+        assert_eq!(soon(get).await.expect("a value").entry, Entry::new(number.to_string()));
     }
     assert_eq!(asking.link(), LinkState::Up);
 }
@@ -175,7 +175,7 @@ async fn a_loading_owner_is_waited_for_and_a_silent_one_is_not() {
     loads.begun(1).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
     loads.end(1);
-    assert_eq!(soon(get).await.expect("a value"), Answer::new("slow"));
+    assert_eq!(soon(get).await.expect("a value").entry, Entry::new("slow"));
 }
 
 #[tokio::test]
@@ -220,7 +220,7 @@ async fn drain_answers_what_is_under_way() {
     asking.until(|stats| stats.link != LinkState::Up || stats.gets_in_flight == 200).await;
     loads.end(200);
     for (number, get) in gets.into_iter().enumerate() {
-        assert_eq!(soon(get).await.expect("a value"), Answer::new(number.to_string()));
+        assert_eq!(soon(get).await.expect("a value").entry, Entry::new(number.to_string()));
     }
     assert_eq!(soon(serving).await, Ok(()));
     asking.until(|stats| stats.link == LinkState::Down && stats.gets_in_flight == 0).await;
@@ -272,7 +272,7 @@ async fn a_peer_that_leaves_the_pool_takes_its_link_along() {
     drop(client);
     assert_eq!(served.pool.stats().links_served, 1, "a get is under way");
     loads.end(1);
-    assert_eq!(soon(get).await.expect("a value"), Answer::new("slow"));
+    assert_eq!(soon(get).await.expect("a value").entry, Entry::new("slow"));
     until_served(&served.pool, 0).await;
 }
 
@@ -301,7 +301,7 @@ async fn a_link_that_rests_gives_up_its_place_and_one_in_use_does_not() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert!(!get.is_finished() && !waits.is_finished());
     loads.end(2);
-    assert_eq!(soon(get).await.expect("a value"), Answer::new("slow"));
+    assert_eq!(soon(get).await.expect("a value").entry, Entry::new("slow"));
     assert_eq!(soon(waits).await, b"\x0a\x04slow");
     asking.until(|stats| stats.link == LinkState::Down).await;
     // And comes back, since the other connection rests now.

@@ -16,5 +16,6 @@ mod requests;
 mod room;
 mod serving;
 mod support;
+mod told;
 mod unsent;
 mod urls;

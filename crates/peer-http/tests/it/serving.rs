@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use carrotcache_peer_http::peer::{Answer, Handler, PeerErrorKind, Reply, Request};
+use carrotcache_peer_http::peer::{Entry, Handler, PeerErrorKind, Reply, Request};
 use carrotcache_peer_http::{HttpPoolBuilder, ServeError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -26,7 +26,7 @@ async fn shutdown_waits_for_requests_under_way() {
     assert_eq!(timeout(SOON, idle.read(&mut [0])).await.expect("in time").expect("an end"), 0);
     assert!(!serving.is_finished());
     gate.open.notify_one();
-    assert_eq!(get.await.expect("no panic").expect("a value"), Answer::new("key"));
+    assert_eq!(get.await.expect("no panic").expect("a value").entry, Entry::new("key"));
     assert_eq!(timeout(SOON, serving).await.expect("in time").expect("no panic"), Ok(()));
 }
 

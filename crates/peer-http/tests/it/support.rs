@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use carrotcache_byteview::ByteView;
 use carrotcache_peer_http::peer::{
-    Answer, Handler, Owner, Peer, PeerError, PeerErrorKind, Reply, Request, ask as ask_peer,
+    Answer, Entry, Handler, Owner, Peer, PeerError, PeerErrorKind, Reply, Request, ask as ask_peer,
 };
 use carrotcache_peer_http::{HttpPool, HttpPoolBuilder, ServeError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,6 +48,12 @@ impl Handler for Echo {
                 Ok(Answer::new(left.as_secs().to_string()))
             }
             "bytes" => Ok(Answer::new(vec![7; key.parse().expect("a length")])),
+            // As many milliseconds of freshness as the key says, and half as many behind them.
+            "fresh" => {
+                let fresh_for = Duration::from_millis(key.parse().expect("milliseconds"));
+                let entry = Entry::new(key).with_fresh_for(fresh_for);
+                Ok(Answer::new(entry.with_stale_for(fresh_for / 2)))
+            }
             "qps" => Ok(Answer::new(key).with_minute_qps(1.5)),
             _ => Ok(Answer::new(key)),
         })

@@ -14,7 +14,7 @@ use tokio::io::AsyncRead;
 
 use super::shared::Shared;
 use crate::link::frame::refusal::Refusal;
-use crate::link::frame::reply::{FromOwner, Value, is_readable};
+use crate::link::frame::reply::{FromOwner, Prefix, Value, is_readable};
 use crate::link::frame::{FrameError, Front, HEADER_BYTES, Header, Id, front, kind};
 use crate::link::input::{Input, WINDOW_BYTES, poll_read_into};
 
@@ -39,8 +39,10 @@ pub(super) struct Inbox {
     body: Option<Body>,
     /// What was told, in the order of the frames. Kept for its memory when it is empty.
     events: Vec<Event>,
-    /// Whether the owner has said HELLO.
+    /// Whether the owner has said HELLO, or begun to.
     met: bool,
+    /// Which process it said that it is.
+    incarnation: Option<u64>,
     /// The last value was long, so the next one probably is.
     long: bool,
 }
@@ -56,7 +58,7 @@ pub(super) enum Event {
 /// A value that is being read to where it stays.
 struct Body {
     id: Id,
-    minute_qps: Option<f64>,
+    prefix: Prefix,
     bytes: Vec<u8>,
     /// How much of it has not come.
     left: usize,
@@ -69,7 +71,8 @@ struct Body {
 impl Inbox {
     /// Returns what begins with the bytes that came behind the agreement on frames.
     pub(super) fn new(early: &[u8]) -> Self {
-        Self { input: Input::new(early), body: None, events: Vec::new(), met: false, long: false }
+        let (input, events) = (Input::new(early), Vec::new());
+        Self { input, body: None, events, met: false, incarnation: None, long: false }
     }
 
     /// Returns what has been told since it was emptied last.
@@ -126,9 +129,8 @@ impl Inbox {
                     let frame = FromOwner::decode(header, payload)?;
                     self.long = payload.len() > LONG_BYTES;
                     let bytes = HEADER_BYTES + payload.len();
-                    if let Some(event) = take(frame, shared) {
-                        self.events.push(event);
-                    }
+                    let event = take(frame, &mut self.incarnation, shared);
+                    self.events.extend(event);
                     self.input.take(bytes);
                 }
             }
@@ -148,8 +150,8 @@ impl Inbox {
             return false;
         }
         if let Some(body) = self.body.take().filter(|body| body.wanted) {
-            let answer = answer(body.bytes.into(), body.minute_qps);
-            self.events.push(Event::Answer(body.id, Ok(answer)));
+            let answer = body.prefix.answer(body.bytes.into());
+            self.events.push(Event::Answer(body.id, Ok(signed(answer, self.incarnation))));
         }
         true
     }
@@ -173,7 +175,7 @@ fn begin_body(header: Header, so_far: &[u8], shared: &Shared) -> Option<Body> {
     if header.kind != kind::VALUE || len <= DIRECT_BYTES || !is_readable(header) {
         return None;
     }
-    let Value { minute_qps, bytes: begun } = Value::decode(header, so_far)?;
+    let Value { prefix, bytes: begun } = Value::decode(header, so_far)?;
     let left = len - so_far.len();
     let wanted = shared.lock().slots().has(header.id);
     let mut bytes = Vec::new();
@@ -181,18 +183,21 @@ fn begin_body(header: Header, so_far: &[u8], shared: &Shared) -> Option<Body> {
         bytes.reserve_exact(begun.len() + left);
         bytes.extend_from_slice(begun);
     }
-    Some(Body { id: header.id, minute_qps, bytes, left, wanted })
+    Some(Body { id: header.id, prefix, bytes, left, wanted })
 }
 
 /// Returns what a frame tells of a get; notes what it tells of the owner.
-fn take(frame: FromOwner<'_>, shared: &Shared) -> Option<Event> {
+fn take(frame: FromOwner<'_>, incarnation: &mut Option<u64>, shared: &Shared) -> Option<Event> {
     match frame {
-        FromOwner::Value { id, value } => {
-            let bytes = ByteView::copy_from_slice(value.bytes);
-            Some(Event::Answer(id, Ok(answer(bytes, value.minute_qps))))
+        FromOwner::Value { id, value: Value { prefix, bytes } } => {
+            let answer = prefix.answer(ByteView::copy_from_slice(bytes));
+            Some(Event::Answer(id, Ok(signed(answer, *incarnation))))
         }
         FromOwner::Refusal { id, refusal: Refusal::OverHttp, .. } => Some(Event::Detour(id)),
-        FromOwner::Refusal { id, refusal, text } => Some(Event::Answer(id, refusal.answer(text))),
+        FromOwner::Refusal { id, refusal, text } => {
+            let answer = refusal.answer(text).map(|absent| signed(absent, *incarnation));
+            Some(Event::Answer(id, answer))
+        }
         FromOwner::Unreadable(id) => {
             let error = PeerError::new(PeerErrorKind::Malformed);
             let error = error.with_source("the value is of a later version of the protocol");
@@ -200,6 +205,7 @@ fn take(frame: FromOwner<'_>, shared: &Shared) -> Option<Event> {
         }
         FromOwner::Loading(id) => Some(Event::Loading(id)),
         FromOwner::Hello(hello) => {
+            *incarnation = Some(hello.incarnation);
             shared.lock().meet(hello);
             None
         }
@@ -211,10 +217,8 @@ fn take(frame: FromOwner<'_>, shared: &Shared) -> Option<Event> {
     }
 }
 
-fn answer(value: ByteView, minute_qps: Option<f64>) -> Answer {
-    let answer = Answer::new(value);
-    match minute_qps {
-        Some(qps) => answer.with_minute_qps(qps),
-        None => answer,
-    }
+/// Returns the answer with the process that gave it.
+fn signed(mut answer: Answer, incarnation: Option<u64>) -> Answer {
+    answer.incarnation = incarnation;
+    answer
 }

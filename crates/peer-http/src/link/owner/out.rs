@@ -10,7 +10,7 @@ use carrotcache_peer::Answer;
 use tokio::io::AsyncWrite;
 
 use crate::link::frame::refusal::Refusal;
-use crate::link::frame::reply::{ValueHead, encode_refusal};
+use crate::link::frame::reply::{Prefix, ValueHead, encode_refusal};
 use crate::link::frame::{Header, Id};
 use crate::link::input::KEPT_BYTES;
 
@@ -96,18 +96,19 @@ impl Out {
     /// Queues an answer, where values are up to `max_value_bytes` long. A longer one is refused,
     /// with a reason that means: fetch it over HTTP, where it keeps nobody else waiting.
     pub(super) fn answer(&mut self, id: Id, answer: Answer, max_value_bytes: usize) {
+        let prefix = Prefix::of(&answer);
         let Some(value) = answer.entry.into_value() else {
             return self.refusal(id, Refusal::NOT_FOUND, "no such key");
         };
         if value.len() > max_value_bytes {
             return self.refusal(id, Refusal::OverHttp, "the value is too large for a link");
         }
-        self.value(id, value, answer.minute_qps);
+        self.value(id, value, prefix);
     }
 
     /// Queues a value.
-    fn value(&mut self, id: Id, value: ByteView, minute_qps: Option<f64>) {
-        let head = ValueHead::new(id, minute_qps, value.len());
+    fn value(&mut self, id: Id, value: ByteView, prefix: Prefix) {
+        let head = ValueHead::new(id, prefix, value.len());
         if value.len() <= COPIED_BYTES {
             return self.small(|out| {
                 out.extend_from_slice(head.as_bytes());

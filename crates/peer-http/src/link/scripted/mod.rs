@@ -8,7 +8,9 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use carrotcache_peer::{Answer, Completion, Handler, PeerError, PeerErrorKind, Reply, Request};
+use carrotcache_peer::{
+    Answer, Completion, Entry, Handler, PeerError, PeerErrorKind, Reply, Request,
+};
 use tokio::runtime::Handle;
 
 pub(crate) use self::stream::Script;
@@ -23,6 +25,9 @@ use crate::config::Config;
 
 /// How many gets the asker has under way. They have the slots and the generations from zero on.
 pub(crate) const GETS: usize = 8;
+
+/// How long an entry is good that is not good for ever.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Values longer than this are large, for the owner: small frames overtake them.
 const SMALL_BYTES: usize = 4 << 10;
@@ -192,7 +197,7 @@ fn assert_same_end(whole: &End, cut: &End) {
 }
 
 /// Answers by the first letter of a key: `a`bsent, `b`ig, `f`ails, at `h`and, `l`oads for ever,
-/// `q` with its rate; anything else is the key itself.
+/// `q` with its rate, `t` with its times; anything else is the key itself.
 struct Letters;
 
 impl Handler for Letters {
@@ -207,6 +212,10 @@ impl Handler for Letters {
             }
             Some(b'l') => return Reply::pending(pending()),
             Some(b'q') => Answer::new(key.to_owned()).with_minute_qps(1.5),
+            Some(b't') => {
+                let entry = Entry::new(key.to_owned());
+                Answer::new(entry.with_fresh_for(SECOND).with_stale_for(SECOND))
+            }
             _ => Answer::new(key.to_owned()),
         };
         Reply::ready(Ok(answer))

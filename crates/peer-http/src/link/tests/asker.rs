@@ -101,7 +101,7 @@ async fn refusals_are_told_as_http_would_tell_them() {
     let get = asker.get("k");
     let id = owner.read_get("k").await;
     owner.refuse(id, Refusal::NOT_FOUND, "no such key").await;
-    assert_eq!(told(get).await.unwrap(), Answer::absent());
+    assert_eq!(told(get).await.unwrap().entry, Entry::absent());
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,11 +222,48 @@ async fn the_owner_may_tell_how_often_a_key_is_asked_for() {
     for bytes in [1, 100_000] {
         let get = asker.get("k");
         let id = owner.read_get("k").await;
-        let head = ValueHead::new(id, Some(12.5), bytes);
-        owner.send(head.as_bytes()).await;
+        let prefix = Prefix { minute_qps: Some(12.5), times: None };
+        owner.send(ValueHead::new(id, prefix, bytes).as_bytes()).await;
         owner.send(&vec![7; bytes]).await;
         let answer = told(get).await.unwrap();
         assert_eq!(answer.minute_qps, Some(12.5));
         assert_eq!(answer.entry.value().unwrap().len(), bytes);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_owner_may_tell_for_how_long_a_value_is_good() {
+    let (asker, mut owner) = Asker::met().await;
+    for bytes in [1, 100_000] {
+        let get = asker.get("k");
+        let id = owner.read_get("k").await;
+        let entry = Entry::new(vec![7; bytes]).with_fresh_for(TIME).with_stale_for(TIME / 2);
+        let prefix = Prefix { minute_qps: None, times: Times::of(&entry) };
+        // Byte by byte, since a long value is read to where it stays once its times are known.
+        for byte in ValueHead::new(id, prefix, bytes).as_bytes() {
+            owner.send(&[*byte]).await;
+            tokio::task::yield_now().await;
+        }
+        owner.send(&vec![7; bytes]).await;
+        assert_eq!(told(get).await.unwrap().entry, entry);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_tell_which_process_gave_them() {
+    let (asker, mut owner) = Asker::new(LinkConfig::default());
+    assert_eq!(owner.read().await.0.kind, kind::HELLO);
+    let mut frame = Vec::new();
+    LinkConfig { incarnation: 77, ..LinkConfig::default() }.hello().encode(&mut frame);
+    owner.send(&frame).await;
+    let (short, long, absent) = (asker.get("short"), asker.get("long"), asker.get("absent"));
+    for (key, bytes) in [("short", 1), ("long", 100_000)] {
+        let id = owner.read_get(key).await;
+        owner.value(id, &vec![7; bytes]).await;
+    }
+    let id = owner.read_get("absent").await;
+    owner.refuse(id, Refusal::NOT_FOUND, "no such key").await;
+    for get in [short, long, absent] {
+        assert_eq!(told(get).await.unwrap().incarnation, Some(77));
     }
 }

@@ -68,7 +68,7 @@ async fn an_asker_that_breaks_the_protocol_is_cut() {
 #[tokio::test(start_paused = true)]
 async fn an_owner_that_breaks_the_protocol_is_cut_and_its_gets_fail() {
     let mut cases = bad_hellos();
-    let huge = Header { len: (1 << 20) + 9, ..Header::bare(kind::VALUE, Id::FIRST) };
+    let huge = Header { len: (1 << 20) + 21, ..Header::bare(kind::VALUE, Id::FIRST) };
     let prefix = Header { flags: 0x10, ..Header::bare(kind::VALUE, Id::FIRST) };
     let after_hello = [
         ("a value longer than agreed", frame(huge, b"")),
@@ -136,7 +136,8 @@ fn all_replies() -> Vec<u8> {
     let ids: Vec<Id> = (0..3).map(|i| Id { slot: i, generation: i }).collect();
     let mut bytes = [hello(), Header::bare(kind::LOADING, ids[0]).encode().to_vec()].concat();
     bytes.extend(Header::bare(kind::PONG, Id::default()).encode());
-    bytes.extend(ValueHead::new(ids[0], Some(1.0), 1).as_bytes());
+    let times = Times::of(&Entry::new("").with_fresh_for(TIME));
+    bytes.extend(ValueHead::new(ids[0], Prefix { minute_qps: Some(1.0), times }, 1).as_bytes());
     bytes.extend(b"A");
     encode_refusal(&mut bytes, ids[1], Refusal::NOT_FOUND, "no such key");
     bytes.extend(value_frame(ids[2], &[b'C'; 50]));
@@ -155,7 +156,7 @@ async fn answers_cut_anywhere_are_the_same_answers() {
         owner.send(&bytes[cut..]).await;
         let [a, b, c] = gets;
         assert_eq!(value(a).await, "A", "cut at {cut}");
-        assert_eq!(told(b).await.unwrap(), Answer::absent(), "cut at {cut}");
+        assert_eq!(told(b).await.unwrap().entry, Entry::absent(), "cut at {cut}");
         assert_eq!(value(c).await, "C".repeat(50), "cut at {cut}");
         assert!(matches!(*asker.end().await, End::Goodbye), "cut at {cut}");
     }

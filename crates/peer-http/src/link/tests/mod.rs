@@ -16,7 +16,7 @@ use std::future::{self, Pending};
 use std::sync::Arc;
 use std::time::Duration;
 
-use carrotcache_peer::{Answer, Completion, Handler, PeerError, Request};
+use carrotcache_peer::{Answer, Completion, Entry, Handler, PeerError, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -26,11 +26,12 @@ use super::asker::{Detour, Link, Waiter};
 use super::config::LinkConfig;
 use super::end::End;
 use super::frame::refusal::Refusal;
-use super::frame::reply::{ValueHead, encode_refusal};
+use super::frame::reply::{Prefix, ValueHead, encode_refusal};
 use super::frame::request::{FromAsker, Get, encode_get};
 use super::frame::{HEADER_BYTES, Header, Id, kind};
 use super::owner::{Activity, Serving};
 use crate::config::Config;
+use crate::wire::about::Times;
 
 /// What a completion is told.
 type Told = Result<Answer, PeerError>;
@@ -243,7 +244,7 @@ fn hello() -> Vec<u8> {
 }
 
 fn value_frame(id: Id, value: &[u8]) -> Vec<u8> {
-    [ValueHead::new(id, None, value.len()).as_bytes(), value].concat()
+    [ValueHead::new(id, Prefix::default(), value.len()).as_bytes(), value].concat()
 }
 
 fn get_frame(id: Id, group: &str, key: &str) -> Vec<u8> {

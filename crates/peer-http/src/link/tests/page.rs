@@ -114,7 +114,7 @@ async fn the_asker_says_what_the_page_says_and_understands_it() {
     wire.expect_bytes(next()).await;
     wire.send(&next()).await;
     assert_eq!(value(told_sam).await, "567");
-    assert_eq!(told(told_nobody).await.expect("an answer"), Answer::absent());
+    assert_eq!(told(told_nobody).await.expect("an answer").entry, Entry::absent());
 
     let Asker { link, ended, .. } = asker;
     drop(link);

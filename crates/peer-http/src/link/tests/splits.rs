@@ -64,12 +64,23 @@ fn in_two(bytes: &[u8]) -> impl Iterator<Item = Script> + '_ {
     })
 }
 
+/// Returns what a completion is told of an answer of the owner's, whose HELLO says zero.
+fn tell_by_owner(answer: Answer) -> String {
+    tell(Ok(answer.with_incarnation(0)))
+}
+
 /// What the first get is told for each kind of frame.
 fn replies() -> Vec<(&'static str, Vec<u8>, Result<Answer, PeerErrorKind>)> {
     let value =
         |flags, bytes: &[u8]| frame(Header { flags, ..Header::bare(kind::VALUE, nth(0)) }, bytes);
     let unanswered = || Err(PeerErrorKind::Truncated);
     let rated = |value: &[u8]| [&1.5_f64.to_le_bytes()[..], value].concat();
+    let good =
+        |value: &[u8]| Entry::new(value.to_vec()).with_fresh_for(TIME).with_stale_for(TIME / 2);
+    let timed = |value: &[u8]| {
+        let times = Times::of(&good(value)).expect("it is not good for ever");
+        [&times.encode()[..], value].concat()
+    };
     // Longer than what is read to where it stays.
     let long = vec![b'v'; (8 << 10) + 100];
     let long_rated = Answer::new(long.clone()).with_minute_qps(1.5);
@@ -83,9 +94,16 @@ fn replies() -> Vec<(&'static str, Vec<u8>, Result<Answer, PeerErrorKind>)> {
             value(0x10, &rated(b"v")),
             Ok(Answer::new("v").with_minute_qps(1.5)),
         ),
-        ("an unreadable value", value(0x20, b"v"), Err(PeerErrorKind::Malformed)),
+        ("a value with its times", value(0x20, &timed(b"v")), Ok(Answer::new(good(b"v")))),
+        (
+            "a value with its rate and its times",
+            value(0x30, &rated(&timed(b"v"))),
+            Ok(Answer::new(good(b"v")).with_minute_qps(1.5)),
+        ),
+        ("an unreadable value", value(0x40, b"v"), Err(PeerErrorKind::Malformed)),
         ("a long value", value(0, &long), Ok(Answer::new(long.clone()))),
         ("a long value with its rate", value(0x10, &rated(&long)), Ok(long_rated)),
+        ("a long value with its times", value(0x20, &timed(&long)), Ok(Answer::new(good(&long)))),
         ("an unreadable long value", value(0x80, &long), Err(PeerErrorKind::Malformed)),
         ("no such key", refusal(Refusal::NOT_FOUND, "no such key"), Ok(Answer::absent())),
         ("an error", refusal(failed, "no disk"), Err(PeerErrorKind::LoadFailed)),
@@ -112,11 +130,11 @@ fn every_reply_is_the_same_reply_wherever_it_is_cut() {
                 let asked = check_asker(&script).await;
                 let told = &asked.told[0][0];
                 match &expected {
-                    Ok(answer) => assert_eq!(*told, tell(Ok(answer.clone())), "{name}"),
+                    Ok(answer) => assert_eq!(*told, tell_by_owner(answer.clone()), "{name}"),
                     Err(kind) => assert!(told.starts_with(&format!("{kind:?}")), "{name}: {told}"),
                 }
                 let after = &asked.told[AFTER as usize][0];
-                assert_eq!(*after, tell(Ok(Answer::new("after"))), "{name}");
+                assert_eq!(*after, tell_by_owner(Answer::new("after")), "{name}");
                 assert_eq!(asked.detoured.len(), usize::from(name == "a detour"), "{name}");
             }
         });

@@ -36,9 +36,13 @@ const (
 	// leastMaxRequest is what every node takes, and what one has to claim to take.
 	leastMaxRequest = 64 << 10
 	// prefixBytes is the most that stands before a value in its frame.
-	prefixBytes = 8
+	prefixBytes = minuteQPSBytes + timesBytes
 
 	flagMinuteQPS  = 0x10
+	minuteQPSBytes = 8
+	// flagTimes is set if the value tells for how long it is good.
+	flagTimes      = 0x20
+	timesBytes     = 12
 	essentialFlags = 0xf0
 )
 
@@ -160,13 +164,18 @@ func getManyFrame(ids []id, millis uint32, group string, keys []string) frame {
 
 // valueOf returns the value in a VALUE.
 func valueOf(f frame) ([]byte, error) {
-	switch {
-	case f.flags&essentialFlags&^flagMinuteQPS != 0:
+	if f.flags&essentialFlags&^(flagMinuteQPS|flagTimes) != 0 {
 		return nil, fmt.Errorf("a value with the flags %#x is of a later version", f.flags)
-	case f.flags&flagMinuteQPS == 0:
-		return f.payload, nil
-	case len(f.payload) < prefixBytes:
+	}
+	before := 0
+	if f.flags&flagMinuteQPS != 0 {
+		before += minuteQPSBytes
+	}
+	if f.flags&flagTimes != 0 {
+		before += timesBytes
+	}
+	if len(f.payload) < before {
 		return nil, errors.New("a value is shorter than what stands before it")
 	}
-	return f.payload[prefixBytes:], nil
+	return f.payload[before:], nil
 }

@@ -87,11 +87,16 @@ func TestAValueMayHaveSomethingBeforeIt(t *testing.T) {
 	if value, err := valueOf(f); err != nil || string(value) != "630" {
 		t.Errorf("got %q, %v", value, err)
 	}
-	f.flags = 0x0f
+	f.flags |= flagTimes
+	f.payload = []byte("8 bytes.twelve more.630")
+	if value, err := valueOf(f); err != nil || string(value) != "630" {
+		t.Errorf("got %q, %v", value, err)
+	}
+	f.flags, f.payload = 0x0f, []byte("8 bytes.630")
 	if value, err := valueOf(f); err != nil || string(value) != "8 bytes.630" {
 		t.Errorf("got %q, %v", value, err)
 	}
-	for _, bad := range []frame{{flags: 0x20}, {flags: flagMinuteQPS, payload: []byte("7 bytes")}} {
+	for _, bad := range []frame{{flags: 0x40}, {flags: flagTimes}, {flags: flagMinuteQPS, payload: []byte("7 bytes")}} {
 		if value, err := valueOf(bad); err == nil {
 			t.Errorf("%v gives %q", bad, value)
 		}
