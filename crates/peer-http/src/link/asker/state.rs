@@ -4,7 +4,7 @@
 //! step: no other get can come between the two, so an id is never on the wire without its waiter in
 //! place.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::MutexGuard;
 use std::task::Waker;
 
 use carrotcache_peer::Request;
@@ -112,9 +112,9 @@ impl State {
         if let Some(why) = self.refusal(&waiter.request, config) {
             return Err(Unsent { waiter, why });
         }
-        let Request { group, key, deadline, .. } = &waiter.request;
+        let Request { group, key, deadline, is_nested, .. } = &waiter.request;
         let millis_left = millis_left(Instant::from_std(*deadline), now);
-        let get = Get { millis_left, group, key };
+        let get = Get { millis_left, group, key, is_nested: *is_nested };
         if !encode_get(&mut self.out, self.slots.next_id(), get) {
             return Err(Unsent { waiter, why: Why::TooLong });
         }
@@ -123,7 +123,8 @@ impl State {
 
     /// Takes many gets and writes their frames. Returns those that were not taken.
     ///
-    /// Those of one group and deadline that follow each other share frames. Each is a get of its
+    /// Those of one group and deadline that follow each other share frames, if loads wait for all of them
+    /// or for none. Each is a get of its
     /// own from there on: it has its slot, is answered and expires by itself.
     pub(super) fn get_many(
         &mut self,
@@ -133,26 +134,27 @@ impl State {
     ) -> Vec<Unsent> {
         let max_bytes = self.max_request_bytes();
         let mut unsent = Vec::new();
-        let mut open: Option<(ManyWriter, Arc<str>, std::time::Instant)> = None;
+        let mut open: Option<(ManyWriter, Request)> = None;
         for mut waiter in waiters {
             waiter.is_batched = true;
             if let Some(why) = self.refusal(&waiter.request, config) {
                 unsent.push(Unsent { waiter, why });
                 continue;
             }
-            let Request { group, key, deadline, .. } = &waiter.request;
-            let is_other = |(frame, its_group, its_deadline): &mut (ManyWriter, Arc<str>, _)| {
-                its_group != group
-                    || its_deadline != deadline
+            let Request { group, key, deadline, is_nested, .. } = &waiter.request;
+            let is_other = |(frame, first): &mut (ManyWriter, Request)| {
+                first.group != *group
+                    || first.deadline != *deadline
+                    || first.is_nested != *is_nested
                     || frame.is_full_for(&self.out, key, max_bytes)
             };
-            if let Some((frame, ..)) = open.take_if(is_other) {
+            if let Some((frame, _)) = open.take_if(is_other) {
                 frame.finish(&mut self.out);
             }
             if open.is_none() {
                 let millis_left = millis_left(Instant::from_std(*deadline), now);
-                let frame = ManyWriter::begin(&mut self.out, group, millis_left);
-                open = frame.map(|frame| (frame, Arc::clone(group), *deadline));
+                let frame = ManyWriter::begin(&mut self.out, group, millis_left, *is_nested);
+                open = frame.map(|frame| (frame, waiter.request.clone()));
             }
             let id = self.slots.next_id();
             if open.as_mut().is_some_and(|(frame, ..)| frame.push(&mut self.out, id, key)) {

@@ -5,7 +5,8 @@
 //!  GET_MANY  aux: length of the group   payload: time left u32 │ group │ (id u64 │ len u16 │ key)*
 //! ```
 //!
-//! The time left is in milliseconds, and zero where the asker waits as long as the owner does. Each
+//! The time left is in milliseconds, and zero where the asker waits as long as the owner does. The flag
+//! 0x01 says that a load at the asker waits for the answer; whoever does not know it ignores it. Each
 //! key of a GET_MANY is a get of its own, with an id of its own, and is answered as one.
 
 use super::hello::{Fields, Hello};
@@ -13,6 +14,9 @@ use super::{ESSENTIAL_FLAGS, FrameError, HEADER_BYTES, Header, Id, kind, len_u32
 
 /// The most keys of one GET_MANY.
 pub(crate) const MAX_KEYS: usize = 1_000;
+
+/// The flag of gets that a load waits for.
+const NESTED: u8 = 0x01;
 
 const TIME_BYTES: usize = 4;
 
@@ -45,6 +49,8 @@ pub(crate) struct Get<'a> {
     pub(crate) millis_left: u32,
     pub(crate) group: &'a str,
     pub(crate) key: &'a str,
+    /// Whether a load at the asker waits for the answer.
+    pub(crate) is_nested: bool,
 }
 
 impl<'a> FromAsker<'a> {
@@ -83,7 +89,8 @@ pub(crate) fn get_bytes(group: &str, key: &str) -> usize {
 pub(crate) fn encode_get(out: &mut Vec<u8>, id: Id, get: Get<'_>) -> bool {
     let Ok(aux) = u16::try_from(get.group.len()) else { return false };
     let bytes = get_bytes(get.group, get.key);
-    let header = Header { len: len_u32(bytes), kind: kind::GET, flags: 0, aux, id };
+    let flags = flags(get.is_nested);
+    let header = Header { len: len_u32(bytes), kind: kind::GET, flags, aux, id };
     out.reserve(HEADER_BYTES + bytes);
     out.extend_from_slice(&header.encode());
     out.extend_from_slice(&get.millis_left.to_le_bytes());
@@ -92,12 +99,21 @@ pub(crate) fn encode_get(out: &mut Vec<u8>, id: Id, get: Get<'_>) -> bool {
     true
 }
 
+/// Returns the flags of a frame of gets.
+fn flags(is_nested: bool) -> u8 {
+    if is_nested { NESTED } else { 0 }
+}
+
+fn is_nested(header: Header) -> bool {
+    header.flags & NESTED != 0
+}
+
 fn decode_get(header: Header, payload: &[u8]) -> Result<Get<'_>, FrameError> {
     let (millis_left, names) = time_left(header.kind, payload)?;
     // Looked at once: both names are text if they are together, and the cut is between two characters.
     let names = text(header.kind, names)?.split_at_checked(header.aux.into());
     let (group, key) = names.ok_or(cut_group(header.kind))?;
-    Ok(Get { millis_left, group, key })
+    Ok(Get { millis_left, group, key, is_nested: is_nested(header) })
 }
 
 /// Returns the time left, and what follows.
@@ -125,6 +141,7 @@ fn text(kind: u8, bytes: &[u8]) -> Result<&str, FrameError> {
 pub(crate) struct GetMany<'a> {
     pub(crate) millis_left: u32,
     pub(crate) group: &'a str,
+    is_nested: bool,
     keys: &'a [u8],
 }
 
@@ -138,7 +155,8 @@ impl<'a> GetMany<'a> {
         let (millis_left, names) = time_left(header.kind, payload)?;
         let names = names.split_at_checked(header.aux.into());
         let (group, keys) = names.ok_or(cut_group(header.kind))?;
-        let many = Self { millis_left, group: text(header.kind, group)?, keys };
+        let group = text(header.kind, group)?;
+        let many = Self { millis_left, group, is_nested: is_nested(header), keys };
         // All of it is looked at before any of it is answered.
         for (at, key) in many.gets().enumerate() {
             key?;
@@ -152,7 +170,7 @@ impl<'a> GetMany<'a> {
 
     /// Returns the gets, in order, up to the first that is malformed.
     pub(crate) fn gets(&self) -> impl Iterator<Item = Result<(Id, Get<'a>), FrameError>> + use<'a> {
-        let Self { millis_left, group, keys } = *self;
+        let Self { millis_left, group, is_nested, keys } = *self;
         let mut fields = Fields(keys);
         std::iter::from_fn(move || {
             if fields.0.is_empty() {
@@ -162,7 +180,7 @@ impl<'a> GetMany<'a> {
             if key.is_err() {
                 fields.0 = &[]; // Nothing behind it can be found.
             }
-            Some(key.map(|(id, key)| (id, Get { millis_left, group, key })))
+            Some(key.map(|(id, key)| (id, Get { millis_left, group, key, is_nested })))
         })
     }
 }
@@ -186,17 +204,23 @@ pub(crate) struct ManyWriter {
     start: usize,
     keys: usize,
     aux: u16,
+    flags: u8,
 }
 
 impl ManyWriter {
     /// Begins a frame; `None` if the group is longer than a frame can say.
-    pub(crate) fn begin(out: &mut Vec<u8>, group: &str, millis_left: u32) -> Option<Self> {
+    pub(crate) fn begin(
+        out: &mut Vec<u8>,
+        group: &str,
+        millis_left: u32,
+        is_nested: bool,
+    ) -> Option<Self> {
         let aux = u16::try_from(group.len()).ok()?;
         let start = out.len();
         out.extend_from_slice(&[0; HEADER_BYTES]);
         out.extend_from_slice(&millis_left.to_le_bytes());
         out.extend_from_slice(group.as_bytes());
-        Some(Self { start, keys: 0, aux })
+        Some(Self { start, keys: 0, aux, flags: flags(is_nested) })
     }
 
     /// Returns whether the frame has no room for a key, in a payload of up to `max_bytes`.
@@ -221,8 +245,8 @@ impl ManyWriter {
             return out.truncate(self.start);
         }
         let len = len_u32(out.len() - self.start - HEADER_BYTES);
-        let header =
-            Header { len, kind: kind::GET_MANY, flags: 0, aux: self.aux, id: Id::default() };
+        let Self { aux, flags, .. } = self;
+        let header = Header { len, kind: kind::GET_MANY, flags, aux, id: Id::default() };
         out[self.start..][..HEADER_BYTES].copy_from_slice(&header.encode());
     }
 }
@@ -245,7 +269,7 @@ mod tests {
 
     fn many(keys: &[&str]) -> Vec<u8> {
         let mut out = b"before".to_vec();
-        let mut writer = ManyWriter::begin(&mut out, "g", 250).unwrap();
+        let mut writer = ManyWriter::begin(&mut out, "g", 250, false).unwrap();
         for (slot, key) in (0..).zip(keys) {
             assert!(writer.push(&mut out, id(slot), key));
         }
@@ -255,12 +279,29 @@ mod tests {
 
     #[test]
     fn a_get_has_its_golden_bytes() {
-        let get = Get { millis_left: 250, group: "scores", key: "Töm" };
+        let get = Get { millis_left: 250, group: "scores", key: "Töm", is_nested: false };
         let mut out = Vec::new();
         assert!(encode_get(&mut out, id(3), get));
         assert_eq!(out[..16], [14, 0, 0, 0, 2, 0, 6, 0, 3, 0, 0, 0, 7, 0, 0, 0]);
         assert_eq!(out[16..], *b"\xfa\0\0\0scoresT\xc3\xb6m");
         assert_eq!(decode(&out), Ok(FromAsker::Get { id: id(3), get }));
+    }
+
+    #[test]
+    fn gets_that_a_load_waits_for_have_a_flag() {
+        let get = Get { millis_left: 250, group: "scores", key: "Tom", is_nested: true };
+        let mut out = Vec::new();
+        assert!(encode_get(&mut out, id(3), get));
+        assert_eq!(out[..8], [13, 0, 0, 0, 2, 1, 6, 0]);
+        assert_eq!(decode(&out), Ok(FromAsker::Get { id: id(3), get }));
+
+        out.clear();
+        let mut writer = ManyWriter::begin(&mut out, "scores", 250, true).unwrap();
+        assert!(writer.push(&mut out, id(3), "Tom"));
+        writer.finish(&mut out);
+        assert_eq!(out[4..6], [3, 1]);
+        let Ok(FromAsker::GetMany(many)) = decode(&out) else { panic!("many gets") };
+        assert_eq!(many.gets().collect::<Vec<_>>(), [Ok((id(3), get))]);
     }
 
     #[test]
@@ -270,7 +311,7 @@ mod tests {
         assert_eq!(out[16..], *b"\xfa\0\0\0g\0\0\0\0\x07\0\0\0\x02\0ab\x01\0\0\0\x07\0\0\0\0\0");
         let Ok(FromAsker::GetMany(many)) = decode(&out) else { panic!("many gets") };
         let gets: Vec<_> = many.gets().map(Result::unwrap).collect();
-        let get = |key| Get { millis_left: 250, group: "g", key };
+        let get = |key| Get { millis_left: 250, group: "g", key, is_nested: false };
         assert_eq!(gets, [(id(0), get("ab")), (id(1), get(""))]);
     }
 

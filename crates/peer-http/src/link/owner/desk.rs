@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use carrotcache_peer::{Handler, PeerError, Reply, Request};
+use carrotcache_peer::{Handler, PeerError, PeerErrorKind, Reply, Request};
 use tokio::time::Instant;
 
 use super::loads::{Answered, Loads, panicked};
@@ -17,7 +17,7 @@ use super::out::Out;
 use crate::config::Config;
 use crate::link::frame::hello::{Hello, MIN_VALUE_BYTES};
 use crate::link::frame::refusal::Refusal;
-use crate::link::frame::request::{FromAsker, Get};
+use crate::link::frame::request::{FromAsker, Get, GetMany};
 use crate::link::frame::{FrameError, Header, Id, kind};
 use crate::wire::outcome::{Outcome, one_line};
 
@@ -132,12 +132,7 @@ impl<H: Handler> Desk<H> {
         match FromAsker::decode(header, payload)? {
             FromAsker::Hello(hello) => self.meet(hello),
             FromAsker::Get { id, get } => self.get(id, get, now),
-            FromAsker::GetMany(many) => {
-                for get in many.gets() {
-                    let (id, get) = get?;
-                    self.get(id, get, now);
-                }
-            }
+            FromAsker::GetMany(many) => self.get_many(&many, now)?,
             FromAsker::Unreadable(id) => {
                 let text = "the get is of a later version of the protocol";
                 self.out.refusal(id, Refusal::Outcome(Outcome::Invalid), text);
@@ -160,19 +155,42 @@ impl<H: Handler> Desk<H> {
     }
 
     /// Answers a get, now or by a load.
+    fn get(&mut self, id: Id, get: Get<'_>, now: Instant) {
+        if let Some(request) = self.look(id, get, now) {
+            self.ask(id, request);
+        }
+    }
+
+    /// Answers many gets. Those that are not at hand are asked for together, so that the handler may
+    /// load them by one query.
+    fn get_many(&mut self, many: &GetMany<'_>, now: Instant) -> Result<(), FrameError> {
+        let (mut ids, mut requests) = (Vec::new(), Vec::new());
+        for get in many.gets() {
+            let (id, get) = get?;
+            if let Some(request) = self.look(id, get, now) {
+                ids.push(id);
+                requests.push(request);
+            }
+        }
+        self.ask_many(&ids, requests);
+        Ok(())
+    }
+
+    /// Answers a get if that can be done without a request, and returns that if not.
     ///
     /// The names are looked at before the handler sees them: they are from the network. What the
     /// asker says of its time is believed up to [`LONGEST_WAIT`].
-    fn get(&mut self, id: Id, get: Get<'_>, now: Instant) {
+    fn look(&mut self, id: Id, get: Get<'_>, now: Instant) -> Option<Request> {
         if let Some(reason) = self.config.refuse(get.group, get.key) {
-            return self.out.refusal(id, Refusal::Outcome(Outcome::Invalid), &reason);
+            self.out.refusal(id, Refusal::Outcome(Outcome::Invalid), &reason);
+            return None;
         }
         self.asked = now;
         // Most are answered here, of names that nobody had to copy.
-        match guarded(|| self.handler.at_hand(get.group, get.key)) {
-            Ok(None) => {}
-            Ok(Some(answer)) => return self.answered(id, Ok(answer)),
-            Err(panicked) => return self.answered(id, Err(panicked)),
+        let at_hand = guarded(|| self.handler.at_hand(get.group, get.key));
+        if let Some(answered) = at_hand.transpose() {
+            self.answered(id, answered);
+            return None;
         }
         if *self.group != *get.group {
             self.group = Arc::from(get.group);
@@ -183,14 +201,36 @@ impl<H: Handler> Desk<H> {
         };
         let deadline = now + time_left;
         let request = Request::new(Arc::clone(&self.group), get.key, deadline.into_std());
-        self.ask(id, request);
+        Some(request.with_nested(get.is_nested))
     }
 
     /// Asks the handler, and queues its answer, or that it is loading.
     pub(super) fn ask(&mut self, id: Id, request: Request) {
         let deadline = Instant::from_std(request.deadline);
         let reply = guarded(|| self.handler.answer(request));
-        match reply.unwrap_or_else(|panicked| Reply::ready(Err(panicked))) {
+        self.replied(id, reply.unwrap_or_else(|panicked| Reply::ready(Err(panicked))), deadline);
+    }
+
+    /// Asks the handler for the gets of one frame, which have one time, and queues what it answers. A
+    /// panic is an error of each of them, and so is an answer that is missing.
+    fn ask_many(&mut self, ids: &[Id], requests: Vec<Request>) {
+        let Some(deadline) = requests.first().map(|first| Instant::from_std(first.deadline)) else {
+            return;
+        };
+        let (replies, error) = match guarded(|| self.handler.answer_many(requests)) {
+            Ok(replies) => (replies, missing()),
+            Err(panicked) => (Vec::new(), panicked),
+        };
+        let mut replies = replies.into_iter();
+        for id in ids {
+            let reply = replies.next().unwrap_or_else(|| Reply::ready(Err(error.clone())));
+            self.replied(*id, reply, deadline);
+        }
+    }
+
+    /// Queues the answer to a get, or that it is loading.
+    fn replied(&mut self, id: Id, reply: Reply, deadline: Instant) {
+        match reply {
             Reply::Ready(answered) => self.answered(id, answered),
             Reply::Pending(answer) => match self.loads.start(id, answer, deadline) {
                 Ok(()) => self.out.bare(kind::LOADING, id),
@@ -227,4 +267,9 @@ impl<H: Handler> Desk<H> {
 /// end those of everybody else.
 fn guarded<T>(handler: impl FnOnce() -> T) -> Result<T, PeerError> {
     catch_unwind(AssertUnwindSafe(handler)).map_err(panicked)
+}
+
+/// Returns the error of a get that a handler passed over.
+fn missing() -> PeerError {
+    PeerError::new(PeerErrorKind::Failed).with_source("the handler gave no answer")
 }

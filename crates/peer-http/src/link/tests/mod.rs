@@ -6,6 +6,7 @@ mod batch;
 mod hostile;
 mod owner;
 mod owner_bounds;
+mod owner_many;
 mod page;
 mod random;
 mod sockets;
@@ -249,6 +250,6 @@ fn value_frame(id: Id, value: &[u8]) -> Vec<u8> {
 
 fn get_frame(id: Id, group: &str, key: &str) -> Vec<u8> {
     let mut frame = Vec::new();
-    assert!(encode_get(&mut frame, id, Get { millis_left: 60_000, group, key }));
+    assert!(encode_get(&mut frame, id, Get { millis_left: 60_000, group, key, is_nested: false }));
     frame
 }

@@ -147,7 +147,11 @@ async fn the_time_that_the_asker_has_left_bounds_its_load() {
     let cases = [(250, 250), (0, 60_000), (u32::MAX, 3_600_000)];
     for (slot, (millis_left, _)) in (0..).zip(cases) {
         let mut frame = Vec::new();
-        encode_get(&mut frame, id(slot), Get { millis_left, group: "g", key: "load k" });
+        encode_get(
+            &mut frame,
+            id(slot),
+            Get { millis_left, group: "g", key: "load k", is_nested: false },
+        );
         served.wire.send(&frame).await;
         served.wire.expect(kind::LOADING, id(slot)).await;
     }

@@ -43,7 +43,7 @@ fn refusal(refusal: Refusal, text: &str) -> Vec<u8> {
 
 fn many(keys: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut writer = ManyWriter::begin(&mut out, "g", 250).unwrap();
+    let mut writer = ManyWriter::begin(&mut out, "g", 250, false).unwrap();
     for (number, key) in (0..).zip(keys) {
         assert!(writer.push(&mut out, nth(number), key));
     }
