@@ -11,7 +11,7 @@ use arbitrary::Arbitrary;
 use carrotcache_peer_http::fuzzing::read_replies;
 use libfuzzer_sys::fuzz_target;
 
-use self::pieces::{Id, Manner, Payload, Piece, RUNTIME, frame};
+use self::pieces::{Id, Manner, Payload, Piece, RUNTIME, frame, of_purge};
 
 /// One thing that an owner sends.
 #[derive(Arbitrary, Debug)]
@@ -20,6 +20,8 @@ enum Reply {
     Value { id: Id, has_rate: bool, has_times: bool, value: Payload },
     Refusal { id: Id, reason: u8, text: String },
     Loading(Id),
+    Purged { id: Id, fate: u8, said: [u8; 17] },
+    PurgeRefused { id: Id, reason: u8 },
     Goaway,
 }
 
@@ -35,6 +37,10 @@ impl Reply {
                 frame(17, 0, (reason % 10).into(), id, text.as_bytes())
             }
             Self::Loading(id) => frame(18, 0, 0, id, b""),
+            Self::Purged { id, fate, said } => of_purge(frame(19, 0, (fate % 5).into(), id, &said)),
+            Self::PurgeRefused { id, reason } => {
+                of_purge(frame(17, 0, (reason % 10).into(), id, b"no"))
+            }
             Self::Goaway => frame(21, 0, 0, Id::NONE, b""),
         }
     }

@@ -11,7 +11,7 @@ use arbitrary::Arbitrary;
 use carrotcache_peer_http::fuzzing::read_requests;
 use libfuzzer_sys::fuzz_target;
 
-use self::pieces::{Id, Manner, Piece, RUNTIME, frame};
+use self::pieces::{Id, Manner, Piece, RUNTIME, frame, of_purge};
 
 /// One thing that an asker sends.
 #[derive(Arbitrary, Debug)]
@@ -19,9 +19,27 @@ enum Request {
     Any(Piece),
     Get { id: Id, millis_left: u32, key: Key },
     GetMany { keys: Vec<(Id, Key)> },
+    Purge { id: Id, group: Group, step: u8, marks: u8, names: Names, rest: Vec<u8> },
     Cancel(Id),
     Ping(Id),
     Goaway,
+}
+
+/// The group of a purge, which tells the owner what to do.
+#[derive(Arbitrary, Debug)]
+enum Group {
+    Done,
+    Fails,
+    Lasts,
+}
+
+/// The keys and the members of a purge, and by how much their numbers are off.
+#[derive(Arbitrary, Debug)]
+struct Names {
+    keys: Vec<Key>,
+    more_keys: u8,
+    members: Vec<(u64, String)>,
+    more_members: u8,
 }
 
 /// A key, whose first letter tells the owner how to answer.
@@ -76,11 +94,50 @@ impl Request {
                 }
                 frame(3, 0, 5, Id::NONE, &payload)
             }
+            Self::Purge { id, group, step, marks, names, rest } => {
+                let group = match group {
+                    Group::Done => b"d",
+                    Group::Fails => b"f",
+                    Group::Lasts => b"l",
+                };
+                let mut payload = vec![0, 1, 0, 0, step % 5, marks % 32];
+                payload.extend([7; 16]);
+                payload.extend(group);
+                payload.extend([9; 8]);
+                put(&mut payload, "me");
+                names.put_to(&mut payload);
+                payload.extend(rest);
+                of_purge(frame(5, 0, 1, id, &payload))
+            }
             Self::Cancel(id) => frame(6, 0, 0, id, b""),
             Self::Ping(id) => frame(7, 0, 0, id, b""),
             Self::Goaway => frame(21, 0, 0, Id::NONE, b""),
         }
     }
+}
+
+impl Names {
+    fn put_to(self, payload: &mut Vec<u8>) {
+        // Mostly right, or hardly any would be read to its end.
+        let off = |more: u8| if more < 200 { 0 } else { u32::from(more) << (more % 24) };
+        let count =
+            |len: usize, more| u32::try_from(len).unwrap_or(u32::MAX).wrapping_add(off(more));
+        payload.extend(count(self.keys.len(), self.more_keys).to_le_bytes());
+        for key in self.keys {
+            put(payload, &key.into_string());
+        }
+        payload.extend(count(self.members.len(), self.more_members).to_le_bytes());
+        for (incarnation, label) in self.members {
+            payload.extend(incarnation.to_le_bytes());
+            put(payload, &label);
+        }
+    }
+}
+
+/// Appends a text and its length.
+fn put(payload: &mut Vec<u8>, text: &str) {
+    payload.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
+    payload.extend(text.as_bytes());
 }
 
 fuzz_target!(|input: (Vec<Request>, Manner)| {

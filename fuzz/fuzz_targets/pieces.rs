@@ -30,10 +30,11 @@ pub enum Piece {
     },
     /// A HELLO with bounds that are taken or not.
     Hello {
+        can: u8,
         max_request_bytes: u32,
         max_value_bytes: u32,
     },
-    /// A HELLO that takes a mebibyte, of requests and of values.
+    /// A HELLO that takes purges, and a mebibyte of requests and of values.
     Met,
 }
 
@@ -77,16 +78,16 @@ impl Piece {
                 frame(kind % 24, flags, aux.into(), id, &payload.into_bytes())
             }
             Self::Head { kind, len, id } => header(len, kind % 24, 0, 0, id).to_vec(),
-            Self::Hello { max_request_bytes, max_value_bytes } => {
-                hello(max_request_bytes, max_value_bytes)
+            Self::Hello { can, max_request_bytes, max_value_bytes } => {
+                hello(can, max_request_bytes, max_value_bytes)
             }
-            Self::Met => hello(1 << 20, 1 << 20),
+            Self::Met => hello(1, 1 << 20, 1 << 20),
         }
     }
 }
 
-fn hello(max_request_bytes: u32, max_value_bytes: u32) -> Vec<u8> {
-    let mut payload = vec![1, 0, 1, 0];
+fn hello(can: u8, max_request_bytes: u32, max_value_bytes: u32) -> Vec<u8> {
+    let mut payload = vec![1, 0, 1, 0, can];
     payload.resize(24, 0);
     payload.extend(max_request_bytes.to_le_bytes());
     payload.extend(max_value_bytes.to_le_bytes());
@@ -97,6 +98,12 @@ fn hello(max_request_bytes: u32, max_value_bytes: u32) -> Vec<u8> {
 pub fn frame(kind: u8, flags: u8, aux: u16, id: Id, payload: &[u8]) -> Vec<u8> {
     let len = payload.len().try_into().expect("payloads are short");
     [&header(len, kind, flags, aux, id), payload].concat()
+}
+
+/// Returns the frame with an id that purges have.
+pub fn of_purge(mut frame: Vec<u8>) -> Vec<u8> {
+    frame[8..12].fill(0xff);
+    frame
 }
 
 fn header(len: u32, kind: u8, flags: u8, aux: u16, id: Id) -> [u8; 16] {

@@ -126,18 +126,29 @@ impl Config {
 
     /// Returns why a group or a key that came from the network is not taken, if it is not.
     pub(crate) fn refuse(&self, group: &str, key: &str) -> Option<String> {
-        let (group_bytes, key_bytes) = (group.len(), key.len());
-        if group.is_empty() {
-            Some("group is empty".to_owned())
-        } else if key.is_empty() {
-            Some("key is empty".to_owned())
-        } else if group_bytes > self.max_group_bytes {
-            Some(format!("group of {group_bytes} bytes is over {}", self.max_group_bytes))
-        } else if key_bytes > self.max_key_bytes {
-            Some(format!("key of {key_bytes} bytes is over {}", self.max_key_bytes))
-        } else {
-            None
-        }
+        self.refuse_group(group).or_else(|| self.refuse_key(key))
+    }
+
+    /// Returns why a group that came from the network is not taken, if it is not.
+    pub(crate) fn refuse_group(&self, group: &str) -> Option<String> {
+        refuse_name("group", group, self.max_group_bytes)
+    }
+
+    /// Returns why a key that came from the network is not taken, if it is not.
+    pub(crate) fn refuse_key(&self, key: &str) -> Option<String> {
+        refuse_name("key", key, self.max_key_bytes)
+    }
+}
+
+/// Returns why a name is not taken, if it is empty or too long.
+fn refuse_name(what: &str, name: &str, max_bytes: usize) -> Option<String> {
+    let bytes = name.len();
+    if bytes == 0 {
+        Some(format!("{what} is empty"))
+    } else if bytes > max_bytes {
+        Some(format!("{what} of {bytes} bytes is over {max_bytes}"))
+    } else {
+        None
     }
 }
 

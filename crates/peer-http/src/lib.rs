@@ -60,6 +60,29 @@
 //! frames, for those who write a client in another language; [`HttpPoolBuilder::link`] switches
 //! links off.
 //!
+//! # What is forgotten
+//!
+//! [`Peer::purge`](peer::Peer::purge) tells a peer what to forget, over its link and over nothing
+//! else. If there is none, the purge asks for one, whenever the last was lost, by a get of a group
+//! that no node has (`carrotcache.link`): a plain peer answers that with 404, and has run no
+//! loader. It waits for that as long as it has time.
+//!
+//! | what comes of it | at the node that purges |
+//! |---|---|
+//! | the peer's handler has done it | [`Purged`](peer::Purged) |
+//! | the handler says no | the kind that it says: [`NoSuchGroup`](peer::PeerErrorKind::NoSuchGroup), and others |
+//! | it answers over HTTP, is of a version that takes no purges, or links are off here | [`Plain`](peer::PeerErrorKind::Plain) |
+//! | a 502, 503, 504 or the like in the place of a link: a proxy, perhaps | [`Foreign`], [`Overloaded`](peer::PeerErrorKind::Overloaded), [`TimedOut`](peer::PeerErrorKind::TimedOut) |
+//! | it cannot be connected to, is silent, or 64 purges are under way or wait | [`Unreachable`](peer::PeerErrorKind::Unreachable) |
+//! | the link ends before the answer: it may have been done | [`Truncated`], or why the link ended |
+//! | the time of the purge is over: it may have been done | [`TimedOut`](peer::PeerErrorKind::TimedOut) |
+//! | the purge has an empty or too long name, or is too long for a frame; or the handler takes none | [`BadRequest`](peer::PeerErrorKind::BadRequest) |
+//! | the peer has 64 purges under way over this link, or four mebibytes of them | [`Overloaded`](peer::PeerErrorKind::Overloaded) |
+//!
+//! A value that comes along and is too large for the link is left out, so that the peer says that
+//! it has not kept it. Nobody has to prove who he is: as with gets, whoever can connect to a node
+//! can tell it what to forget, and what to keep, and ports of nodes are for nodes.
+//!
 //! # The wire
 //!
 //! Over HTTP, a get is `GET {base URL}{base path}{group}/{key}`, the base path `/_groupcache/` unless
@@ -168,15 +191,15 @@
 //!
 //! # Where to look
 //!
-//! `pool` (who owns a key, and where peers are; `member`: a peer, `line`: how it is asked, `standing`:
-//! whether there is a link), `link` (`asker` and `owner`: its two sides, `frame`: what is sent), `http`
-//! (`client`: a get, `reply`: what is read of an answer, `meter`, `room` and `patience`: what bounds
-//! it, `connection`, `connections` and `sweeper`: the sockets under it, `connect`, `lookup` and
-//! `race`: how they are opened, `service`: a request, `switch`: one that becomes a link, `unsent`:
-//! what may wait to be sent, `listener` and `places`: who may connect, `stage` and `guarded`: what a
-//! connection is at and how long it has for that), `wire` (`path`, `message`, `outcome`, `upgrade`:
-//! what is sent, `head`: what is believed), `config` (every bound and its default), `alarm` (the timer
-//! of a connection).
+//! `pool` (who owns a key, and where peers are; `member`: a peer, `line`: how it is asked,
+//! `purging`: how it is told to forget, `standing`: whether there is a link), `link` (`asker` and
+//! `owner`: its two sides, `frame`: what is sent), `http` (`client`: a get, `reply`: what is read
+//! of an answer, `meter`, `room` and `patience`: what bounds it, `connection`, `connections` and
+//! `sweeper`: the sockets under it, `connect`, `lookup` and `race`: how they are opened, `service`:
+//! a request, `switch`: one that becomes a link, `unsent`: what may wait to be sent, `listener` and
+//! `places`: who may connect, `stage` and `guarded`: what a connection is at and how long it has
+//! for that), `wire` (`path`, `message`, `outcome`, `about`, `upgrade`: what is sent, `head`: what
+//! is believed), `config` (every bound and its default), `alarm` (the timer of a connection).
 
 mod alarm;
 mod config;

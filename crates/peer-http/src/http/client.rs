@@ -303,7 +303,7 @@ fn read(reply: Reply) -> Result<Answer, PeerError> {
 }
 
 /// Returns `future` with this time limit, unless the runtime has no timer to keep it with.
-fn within<F: Future>(deadline: Instant, future: F) -> Result<Timeout<F>, PeerError> {
+pub(crate) fn within<F: Future>(deadline: Instant, future: F) -> Result<Timeout<F>, PeerError> {
     // Tokio panics without a timer, and has no way to ask beforehand.
     catch_unwind(AssertUnwindSafe(|| timeout_at(deadline, future))).map_err(|_panic| {
         let error = "this tokio runtime has no timer: build it with enable_time() or enable_all()";

@@ -94,7 +94,10 @@ impl<H: Handler> PeerService<H> {
             return Err(BadRequest::Method);
         }
         let (group, key) = path::decode(request.uri().path(), &self.base_path)?;
-        if let Some(reason) = self.config.refuse(&group, &key) {
+        // Whoever only wants a link gets one, however short the names are that are taken here.
+        if !upgrade::is_bare(&group, &key)
+            && let Some(reason) = self.config.refuse(&group, &key)
+        {
             return Err(BadRequest::Invalid(reason));
         }
         let time_left = self.time_left(request.headers())?.min(longest);
@@ -163,6 +166,10 @@ impl<H: Handler> PeerService<H> {
             }
         };
         let deadline = Instant::from_std(request.deadline);
+        if upgrade::is_bare(&request.group, &request.key) {
+            let no_link = refuse(Outcome::NoSuchGroup, "there are no links here");
+            return PeerResponse::ready(no_link, deadline);
+        }
         let answer = self.handler.answer(request);
         let services = Arc::clone(&self.services);
         match answer {

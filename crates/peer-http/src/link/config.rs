@@ -66,6 +66,7 @@ impl LinkConfig {
         Hello {
             version: VERSION,
             oldest: VERSION,
+            takes_purges: true,
             incarnation: self.incarnation,
             ring: self.ring.load(Ordering::Relaxed),
             max_request_bytes: self.max_request_bytes,

@@ -32,7 +32,7 @@ pub fn read_requests(runtime: &Runtime, sent: Sent) {
     runtime.block_on(check_owner(&sent.into()));
 }
 
-/// Lets an asker with some gets under way read what an owner sends, cut into reads and in one.
+/// Lets an asker with some gets and purges under way read what an owner sends, cut into reads and in one.
 ///
 /// # Panics
 ///

@@ -1,13 +1,13 @@
 //! The link to one peer, as it comes and goes, and the way of a get that is asked meanwhile.
 //!
 //! While there is a link all gets go over it, but those that are too long for a frame. While there
-//! is none they go over HTTP, but one at a time that asks for a link.
+//! is none they go over HTTP, but one at a time that asks for a link. How purges go is in `purging`.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use carrotcache_peer::{PeerError, PeerErrorKind, Request};
+use carrotcache_peer::{Answer, PeerError, PeerErrorKind, Request};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::config::Config;
 use crate::http::client::{Asked, HttpPeer};
 use crate::link::asker::{Detour, Link, Unsent, Waiter, Why};
-use crate::pool::standing::{State, Way};
+use crate::pool::standing::{Settled, State, Way};
 use crate::pool::stats::PeerStats;
 
 /// The link to a peer on one runtime, or what is known of why there is none.
@@ -48,7 +48,7 @@ impl Line {
                 }
             }
             Way::Http(waiter) => self.spawn_get(waiter),
-            Way::Ask(waiter) => self.spawn_asking(waiter),
+            Way::Ask(waiter) => self.spawn_asking(waiter, false),
             Way::Full(waiter) => self.refuse(waiter),
             Way::Waits => {}
         }
@@ -69,6 +69,16 @@ impl Line {
         self.lock().add_to(stats);
     }
 
+    /// Returns the peer's base URL, as it was given.
+    pub(super) fn label(&self) -> &Arc<str> {
+        self.http.label()
+    }
+
+    /// Returns the runtime that the peer is asked on.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Returns where a get goes, and keeps it if it is to wait.
     fn way(&self, waiter: Waiter) -> Way {
         let max_waiting = usize::try_from(self.config.link.max_in_flight).unwrap_or(usize::MAX);
@@ -82,14 +92,18 @@ impl Line {
             Why::Full => self.refuse(waiter),
             Why::TooLong => self.spawn_get(waiter),
             Why::Over => {
-                // The peer wants no more gets over it, and may be about to end. Those that are under
-                // way over it are answered all the same.
-                let lost = self.lock().lose(Arc::as_ptr(link), true);
-                drop(lost);
+                self.part(link);
                 // That link is not found any more, so this ends.
                 self.ask(waiter);
             }
         }
+    }
+
+    /// Notes that the peer wants no more requests over a link, and may be about to end it. Those that are
+    /// under way over it are answered all the same.
+    pub(super) fn part(&self, link: &Arc<Link>) {
+        let lost = self.lock().lose(Arc::as_ptr(link), true);
+        drop(lost);
     }
 
     /// Tells a get that there is no room for it, so that it is loaded where it was asked for.
@@ -125,21 +139,22 @@ impl Line {
     }
 
     /// Asks for a link, in a task, which becomes that of the link.
-    fn spawn_asking(self: &Arc<Self>, waiter: Waiter) {
-        let asking = Asking { line: Arc::clone(self), is_settled: false };
+    pub(super) fn spawn_asking(self: &Arc<Self>, waiter: Waiter, is_for_purge: bool) {
+        let asking = Asking { line: Arc::clone(self), is_for_purge, is_settled: false };
         self.runtime.spawn(asking.run(waiter));
     }
 
-    /// Notes that the peer speaks HTTP only, and asks it so what waited for a link.
-    fn settle_plain(self: &Arc<Self>, why: &'static str) {
-        let (waiting, is_new) = self.lock().plain(why);
+    /// Notes that the peer speaks HTTP only, and asks it so what waited for a link. With an `error` it may
+    /// have been something before it that said so.
+    fn settle_plain(self: &Arc<Self>, why: &'static str, error: Option<PeerError>) {
+        let (waiting, is_new) = self.lock().plain(why, error);
         if is_new {
             tracing::info!(peer = &**self.http.label(), why, "a peer is asked over HTTP only");
         }
         waiting.into_iter().for_each(|waiter| self.spawn_get(waiter));
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -147,6 +162,8 @@ impl Line {
 /// The task that asks for a link. Should it be dropped, with its runtime, the line is down.
 struct Asking {
     line: Arc<Line>,
+    /// Whether it asks for a purge, by a get that nobody waits for.
+    is_for_purge: bool,
     /// Whether the line has been told what came of it. Another may be asking from then on.
     is_settled: bool,
 }
@@ -162,7 +179,7 @@ impl Asking {
             Asked::Link(stream, early) => self.open(stream, &early, waiter).await,
             Asked::Answered(answer) => {
                 self.is_settled = true;
-                self.line.settle_plain("it answered over HTTP");
+                self.line.settle_plain("it answered over HTTP", foreign(&answer));
                 waiter.completion.tell(answer);
             }
             Asked::Failed(error) => {
@@ -175,20 +192,22 @@ impl Asking {
 
     /// Notes that no link could be had, and finds a way for those who wait for it.
     fn fail(&self, error: &PeerError) {
-        let line = &self.line;
+        let (line, failed) = (&self.line, Settled::Failed(error.clone()));
         let waiting = match error.kind {
             // What keeps one from being asked would keep the others, one after another.
             PeerErrorKind::Unreachable | PeerErrorKind::Runtime => {
-                for waiter in line.lock().down() {
+                for waiter in line.lock().down(&failed) {
                     waiter.completion.tell(Err(error.clone()));
                 }
                 return;
             }
             // It has answered, with more than is accepted here.
-            PeerErrorKind::TooLarge => return line.settle_plain("it answered over HTTP"),
-            // It was not asked at all.
-            PeerErrorKind::BadRequest => line.lock().gave_up(),
-            _ => line.lock().down(),
+            PeerErrorKind::TooLarge => return line.settle_plain("it answered over HTTP", None),
+            // It was not asked at all, since the get is not one for HTTP. A purge's always is.
+            PeerErrorKind::BadRequest if !self.is_for_purge => line.lock().gave_up(),
+            // Purges that wait may have more time than whoever asked.
+            PeerErrorKind::TimedOut => line.lock().down(&Settled::Anew),
+            _ => line.lock().down(&failed),
         };
         waiting.into_iter().for_each(|waiter| line.spawn_get(waiter));
     }
@@ -245,7 +264,7 @@ impl Asking {
         let lasted = end.is_gentle() || opened.elapsed() >= LASTING;
         let lost = line.lock().lose(itself.as_ptr(), lasted);
         if lost.is_some_and(|link| link.hello().is_none()) {
-            line.settle_plain("it agreed to a link and spoke no frames");
+            line.settle_plain("it agreed to a link and spoke no frames", None);
         }
     }
 }
@@ -257,6 +276,14 @@ impl Drop for Asking {
             drop(waiting);
         }
     }
+}
+
+/// Returns the error that an answer over HTTP is, if it need not come from the peer itself: a proxy says
+/// such things of a node that it cannot reach, and that node may well know links.
+fn foreign(answer: &Result<Answer, PeerError>) -> Option<PeerError> {
+    use PeerErrorKind::{Foreign, Overloaded, TimedOut};
+    let error = answer.as_ref().err()?;
+    matches!(error.kind, Foreign | Overloaded | TimedOut).then(|| error.clone())
 }
 
 /// Returns what asks over HTTP what a link does not carry.

@@ -8,7 +8,7 @@ use super::builder::HttpPoolBuilder;
 impl HttpPoolBuilder {
     /// Sets whether links are asked for, and agreed to; they are unless set.
     ///
-    /// Without them nodes speak HTTP only, as Go's do.
+    /// Without them nodes speak HTTP only, as Go's do, and cannot be told what to forget.
     pub fn link(mut self, links: bool) -> Self {
         self.config.links = links;
         self

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use carrotcache_peer::{Completion, Peer, PeerError, PeerErrorKind, Request};
+use carrotcache_peer::{Completion, Peer, PeerError, PeerErrorKind, Purge, Purged, Request};
 use tokio::runtime::{Handle, Id};
 
 use crate::config::Config;
 use crate::http::client::HttpPeer;
-use crate::link::asker::Waiter;
+use crate::link::asker::{PurgeWaiter, Waiter};
 use crate::pool::line::Line;
 use crate::pool::stats::PeerStats;
 
@@ -88,10 +88,20 @@ impl Peer for Member {
             Err(_outside) => waiters.for_each(|waiter| refuse(waiter.completion)),
         }
     }
+
+    /// Over the link, which it asks for if there is none.
+    fn purge(&self, purge: Purge, completion: Completion<Purged>) {
+        match Handle::try_current() {
+            Ok(runtime) => {
+                self.on_line(&runtime, |line| line.purge(PurgeWaiter::new(purge, completion)));
+            }
+            Err(_outside) => refuse(completion),
+        }
+    }
 }
 
 /// Tells that there is no runtime to ask on.
-fn refuse(completion: Completion) {
+fn refuse<T>(completion: Completion<T>) {
     let error = PeerError::new(PeerErrorKind::Runtime);
     completion.tell(Err(error.with_source("no tokio runtime is running here")));
 }

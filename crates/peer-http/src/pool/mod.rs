@@ -6,6 +6,7 @@ pub(crate) mod host;
 mod line;
 mod link_settings;
 mod member;
+mod purging;
 mod standing;
 pub(crate) mod stats;
 pub(crate) mod url;

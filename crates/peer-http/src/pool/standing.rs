@@ -10,13 +10,17 @@
 //!      │◀──────────────── after a while ──────── Plain           │
 //!      └─────────────────────────────────────────────────────────┘
 //! ```
+//!
+//! A purge goes over a link or not at all. It asks for one too, and waits for what comes of that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use carrotcache_peer::{PeerError, PeerErrorKind};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::link::asker::{Link, Waiter};
+use crate::link::asker::{Link, MAX_PURGES, Waiter};
 use crate::pool::stats::{LinkState, PeerStats};
 
 /// How a pool stands with a peer, and what it has counted of its links.
@@ -26,6 +30,8 @@ pub(super) struct State {
     failures: u32,
     /// Whether the peer spoke HTTP only when it was last asked.
     is_plain: bool,
+    /// Those who wait with a purge for what comes of the asking.
+    purges: Vec<oneshot::Sender<Settled>>,
     opened: u64,
     /// What went over links that have ended, both ways.
     sent: u64,
@@ -39,7 +45,7 @@ enum Standing {
     Down {
         again: Instant,
     },
-    /// A get asks for a link. Others wait for what comes of it; `None` when they need not any more.
+    /// A get or a purge asks for a link. Others wait for what comes of it; `None` when they need not any more.
     Asking {
         waiting: Option<Vec<Waiter>>,
     },
@@ -47,8 +53,32 @@ enum Standing {
     /// The peer speaks HTTP only, or did when it was last asked.
     Plain {
         why: &'static str,
+        /// Whether it was a node that answered, and not something that stands before it.
+        is_sure: bool,
         until: Instant,
     },
+}
+
+/// What became of the asking for a link, for those who wait with a purge.
+#[derive(Clone)]
+pub(super) enum Settled {
+    /// They have to look again how the pool stands with the peer.
+    Anew,
+    /// They cannot tell it anything, and why.
+    Failed(PeerError),
+}
+
+/// Where a purge goes.
+pub(super) enum PurgeWay {
+    Link(Arc<Link>),
+    /// Nowhere: the peer speaks HTTP only, and why that is thought.
+    Plain(&'static str),
+    /// Nowhere: as many wait as may.
+    Full,
+    /// Nowhere yet: it waits for a link, which has to be asked for.
+    Ask(oneshot::Receiver<Settled>),
+    /// Nowhere yet: it waits for the link that is asked for.
+    Waits(oneshot::Receiver<Settled>),
 }
 
 /// Where a get goes.
@@ -73,7 +103,8 @@ impl State {
     /// Returns that of a peer that nobody has asked yet.
     pub(super) fn new(links: bool) -> Self {
         let standing = if links { Standing::Down { again: Instant::now() } } else { Standing::Off };
-        Self { standing, failures: 0, is_plain: false, opened: 0, sent: 0, received: 0 }
+        let purges = Vec::new();
+        Self { standing, failures: 0, is_plain: false, purges, opened: 0, sent: 0, received: 0 }
     }
 
     /// Adds what it has counted, and tells how it stands.
@@ -124,6 +155,40 @@ impl State {
         Way::Ask(waiter)
     }
 
+    /// Returns where a purge goes. It asks for a link without regard to how often that has failed, since
+    /// purges are rare and somebody waits for each.
+    pub(super) fn purge_way(&mut self) -> PurgeWay {
+        self.purges.retain(|waits| !waits.is_closed());
+        let waiting = match &self.standing {
+            Standing::Up(link) => return PurgeWay::Link(Arc::clone(link)),
+            Standing::Off => return PurgeWay::Plain("links are off here"),
+            Standing::Plain { why, is_sure: true, until } if *until > Instant::now() => {
+                return PurgeWay::Plain(why);
+            }
+            _ if self.purges.len() >= MAX_PURGES => return PurgeWay::Full,
+            Standing::Asking { .. } => return PurgeWay::Waits(self.wait()),
+            Standing::Plain { .. } => None,
+            Standing::Down { .. } => Some(Vec::new()),
+        };
+        self.standing = Standing::Asking { waiting };
+        PurgeWay::Ask(self.wait())
+    }
+
+    /// Returns where it will be told what becomes of the asking.
+    fn wait(&mut self) -> oneshot::Receiver<Settled> {
+        let (settle, settled) = oneshot::channel();
+        self.purges.push(settle);
+        settled
+    }
+
+    /// Tells those who wait with a purge what became of the asking.
+    fn settle(&mut self, settled: &Settled) {
+        for waits in self.purges.drain(..) {
+            // Fails if its time was over.
+            drop(waits.send(settled.clone()));
+        }
+    }
+
     /// Returns the gets that wait for a link. They need not any more, nor do others.
     pub(super) fn let_go(&mut self) -> Vec<Waiter> {
         match &mut self.standing {
@@ -138,31 +203,43 @@ impl State {
         self.opened += 1;
         self.is_plain = false;
         self.standing = Standing::Up(link);
+        self.settle(&Settled::Anew);
         waiting
     }
 
-    /// Notes that the peer speaks HTTP only. Returns the gets that waited, and whether that is new.
-    pub(super) fn plain(&mut self, why: &'static str) -> (Vec<Waiter>, bool) {
+    /// Notes that the peer speaks HTTP only, or that something before it does which gave this `error`.
+    /// Returns the gets that waited, and whether that is new.
+    pub(super) fn plain(
+        &mut self,
+        why: &'static str,
+        error: Option<PeerError>,
+    ) -> (Vec<Waiter>, bool) {
         let waiting = self.let_go();
         self.failures = 0;
-        self.standing = Standing::Plain { why, until: Instant::now() + PLAIN_FOR };
+        let is_sure = error.is_none();
+        self.standing = Standing::Plain { why, is_sure, until: Instant::now() + PLAIN_FOR };
+        self.settle(&Settled::Failed(error.unwrap_or_else(|| plain(why))));
         (waiting, !std::mem::replace(&mut self.is_plain, true))
     }
 
-    /// Notes that no link could be had. Returns the gets that waited for it.
-    pub(super) fn down(&mut self) -> Vec<Waiter> {
+    /// Notes that no link could be had, and what that means for purges. Returns the gets that waited for
+    /// it.
+    pub(super) fn down(&mut self, purges: &Settled) -> Vec<Waiter> {
         let waiting = self.let_go();
         self.failures += 1;
         self.standing = Standing::Down { again: Instant::now() + pause(self.failures) };
+        self.settle(purges);
         waiting
     }
 
-    /// Notes that nobody asks for a link any more who did. Returns the gets that waited for it.
+    /// Notes that nobody asks for a link any more who did. Returns the gets that waited for it; purges
+    /// may ask anew.
     pub(super) fn gave_up(&mut self) -> Vec<Waiter> {
         let waiting = self.let_go();
         if let Standing::Asking { .. } = self.standing {
             self.standing = Standing::Down { again: Instant::now() };
         }
+        self.settle(&Settled::Anew);
         waiting
     }
 
@@ -181,6 +258,11 @@ impl State {
         self.standing = Standing::Down { again: Instant::now() + pause(self.failures) };
         Some(lost)
     }
+}
+
+/// Returns the error of a purge for a peer that speaks HTTP only.
+pub(super) fn plain(why: &'static str) -> PeerError {
+    PeerError::new(PeerErrorKind::Plain).with_source(why)
 }
 
 /// Returns how long no link is asked for after so many failures in a row.

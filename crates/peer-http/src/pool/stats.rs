@@ -37,9 +37,9 @@ pub struct PeerStats {
 pub enum LinkState {
     /// Links are [switched off](crate::HttpPoolBuilder::link) here.
     Off,
-    /// There is none. A get will ask for one.
+    /// There is none. A get or a purge will ask for one.
     Down,
-    /// A get asks for one.
+    /// A get or a purge asks for one.
     Asking,
     /// Gets go over it.
     Up,

@@ -3,10 +3,28 @@
 //! A get that asks for it is a get like any other, so whoever does not know the word answers it, and
 //! nothing is lost. Status 101 means that frames follow, and the first of them answer the get.
 
+use std::time::Instant;
+
+use carrotcache_peer::Request;
 use hyper::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 
 /// The protocol that is asked for, and agreed on.
 const LINK: HeaderValue = HeaderValue::from_static("carrotcache/1");
+
+/// The group and the key of a get that asks for a link and for nothing else. Nobody has the group: Go's
+/// nodes say so without running a getter, and ours without asking their handler.
+const BARE_GROUP: &str = "carrotcache.link";
+const BARE_KEY: &str = "-";
+
+/// Returns the get of whoever wants a link, and no value.
+pub(crate) fn bare_request(deadline: Instant) -> Request {
+    Request::new(BARE_GROUP, BARE_KEY, deadline)
+}
+
+/// Returns whether these are the names of a get that wants no value.
+pub(crate) fn is_bare(group: &str, key: &str) -> bool {
+    group == BARE_GROUP && key == BARE_KEY
+}
 
 /// Adds what asks for a link, or agrees to one.
 pub(crate) fn add_to(headers: &mut HeaderMap) {

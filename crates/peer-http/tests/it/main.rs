@@ -12,6 +12,7 @@ mod misbehaviour;
 mod paths;
 mod places;
 mod pool;
+mod purges;
 mod requests;
 mod room;
 mod serving;

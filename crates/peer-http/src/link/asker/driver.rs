@@ -11,13 +11,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use carrotcache_peer::{Answer, PeerError, PeerErrorKind};
+use carrotcache_peer::{Answer, Completion, PeerError, PeerErrorKind, Purged};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::clock::{Clock, Silence};
 use super::inbox::{Event, Inbox};
 use super::shared::Shared;
-use super::state::{Rest, Times};
+use super::state::{Expired, Rest, Times};
 use super::waiter::Waiter;
 use crate::link::end::End;
 use crate::link::frame::{Header, Id, kind};
@@ -44,6 +44,8 @@ pub(crate) struct Driver<IO> {
     written: usize,
     /// Empty between turns; kept for its memory.
     told: Vec<(Waiter, Told)>,
+    /// The same of purges.
+    purged: Vec<(Completion<Purged>, Result<Purged, PeerError>)>,
 }
 
 /// How many callers are told, each by a read of its own, before they have their turn. Large values come
@@ -74,8 +76,9 @@ enum Told {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
     pub(super) fn new(shared: Arc<Shared>, io: IO, early: &[u8]) -> Self {
-        let (chunk, told) = (Vec::new(), Vec::new());
-        Self { shared, io, inbox: Inbox::new(early), clock: Clock::new(), chunk, written: 0, told }
+        let (inbox, clock) = (Inbox::new(early), Clock::new());
+        let (chunk, told, purged) = (Vec::new(), Vec::new(), Vec::new());
+        Self { shared, io, inbox, clock, chunk, written: 0, told, purged }
     }
 
     /// Does whatever can be done without waiting.
@@ -198,21 +201,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             return Tally::default();
         }
         let mut state = self.shared.lock();
-        let slots = state.slots();
         for event in events.drain(..) {
             let (id, told) = match event {
                 Event::Answer(id, answer) => (id, Told::Answer(answer)),
                 Event::Detour(id) => (id, Told::Detour),
                 Event::Loading(id) => {
-                    slots.extend(id);
+                    state.slots().extend(id);
+                    continue;
+                }
+                Event::Purged(id, purged) => {
+                    self.purged.extend(state.purges().take(id).map(|waiter| (waiter, purged)));
                     continue;
                 }
             };
             // Who is not there any more has left, and is told nothing.
-            self.told.extend(slots.take(id).map(|waiter| (waiter, told)));
+            self.told.extend(state.slots().take(id).map(|waiter| (waiter, told)));
         }
         drop(state);
-        let mut told = Tally::default();
+        let mut told = Tally { callers: self.purged.len(), ..Tally::default() };
+        for (completion, purged) in self.purged.drain(..) {
+            completion.tell(purged);
+        }
         for (waiter, answer) in self.told.drain(..) {
             *(if waiter.is_batched { &mut told.batched } else { &mut told.callers }) += 1;
             match answer {
@@ -233,16 +242,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             return Ok(false);
         };
         let silence = self.clock.judge(now, times, self.shared.config())?;
-        let mut expired = Vec::new();
+        let mut expired = Expired::default();
         let mut state = self.shared.lock();
         if let Silence::Ping = silence {
             state.write(Header::bare(kind::PING, Id::default()));
         }
         state.expire(now, &mut expired);
         drop(state);
-        for (_, waiter) in expired {
+        for (_, waiter) in expired.gets {
             let error = timed_out(&waiter, now.into_std());
             waiter.completion.tell(Err(error));
+        }
+        for completion in expired.purges {
+            completion.tell(Err(PeerErrorKind::TimedOut.into()));
         }
         Ok(true)
     }

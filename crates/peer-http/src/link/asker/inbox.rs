@@ -9,8 +9,9 @@ use std::io;
 use std::task::{Context, Poll};
 
 use carrotcache_byteview::ByteView;
-use carrotcache_peer::{Answer, PeerError, PeerErrorKind};
+use carrotcache_peer::{Answer, PeerError, PeerErrorKind, Purged};
 use tokio::io::AsyncRead;
+use tokio::time::Instant;
 
 use super::shared::Shared;
 use crate::link::frame::refusal::Refusal;
@@ -47,12 +48,13 @@ pub(super) struct Inbox {
     long: bool,
 }
 
-/// What a frame tells of a get.
+/// What a frame tells of a get or a purge.
 pub(super) enum Event {
     Answer(Id, Result<Answer, PeerError>),
     /// The value is to be fetched over HTTP.
     Detour(Id),
     Loading(Id),
+    Purged(Id, Result<Purged, PeerError>),
 }
 
 /// A value that is being read to where it stays.
@@ -129,8 +131,7 @@ impl Inbox {
                     let frame = FromOwner::decode(header, payload)?;
                     self.long = payload.len() > LONG_BYTES;
                     let bytes = HEADER_BYTES + payload.len();
-                    let event = take(frame, &mut self.incarnation, shared);
-                    self.events.extend(event);
+                    take(frame, &mut self.incarnation, shared, &mut self.events);
                     self.input.take(bytes);
                 }
             }
@@ -186,35 +187,45 @@ fn begin_body(header: Header, so_far: &[u8], shared: &Shared) -> Option<Body> {
     Some(Body { id: header.id, prefix, bytes, left, wanted })
 }
 
-/// Returns what a frame tells of a get; notes what it tells of the owner.
-fn take(frame: FromOwner<'_>, incarnation: &mut Option<u64>, shared: &Shared) -> Option<Event> {
-    match frame {
+/// Adds what a frame tells of a get or a purge to the `events`; notes what it tells of the owner.
+fn take(
+    frame: FromOwner<'_>,
+    incarnation: &mut Option<u64>,
+    shared: &Shared,
+    events: &mut Vec<Event>,
+) {
+    events.push(match frame {
         FromOwner::Value { id, value: Value { prefix, bytes } } => {
             let answer = prefix.answer(ByteView::copy_from_slice(bytes));
-            Some(Event::Answer(id, Ok(signed(answer, *incarnation))))
+            Event::Answer(id, Ok(signed(answer, *incarnation)))
         }
-        FromOwner::Refusal { id, refusal: Refusal::OverHttp, .. } => Some(Event::Detour(id)),
+        FromOwner::Refusal { id, refusal, text } if id.purge().is_some() => {
+            Event::Purged(id, Err(refusal.error(text)))
+        }
+        FromOwner::Refusal { id, refusal: Refusal::OverHttp, .. } => Event::Detour(id),
         FromOwner::Refusal { id, refusal, text } => {
-            let answer = refusal.answer(text).map(|absent| signed(absent, *incarnation));
-            Some(Event::Answer(id, answer))
+            Event::Answer(id, refusal.answer(text).map(|absent| signed(absent, *incarnation)))
         }
-        FromOwner::Unreadable(id) => {
-            let error = PeerError::new(PeerErrorKind::Malformed);
-            let error = error.with_source("the value is of a later version of the protocol");
-            Some(Event::Answer(id, Err(error)))
+        FromOwner::Purged { id, purged } => {
+            let unreadable = || unreadable("what it says to the purge");
+            Event::Purged(id, purged.ok_or_else(unreadable))
         }
-        FromOwner::Loading(id) => Some(Event::Loading(id)),
+        FromOwner::Unreadable(id) => Event::Answer(id, Err(unreadable("the value"))),
+        FromOwner::Loading(id) => Event::Loading(id),
         FromOwner::Hello(hello) => {
             *incarnation = Some(hello.incarnation);
-            shared.lock().meet(hello);
-            None
+            let refused = shared.lock().meet(hello, Instant::now(), shared.config());
+            return events.extend(refused.into_iter().map(|(id, why)| Event::Purged(id, Err(why))));
         }
-        FromOwner::GoAway => {
-            shared.lock().part();
-            None
-        }
-        FromOwner::Pong | FromOwner::Unknown => None,
-    }
+        FromOwner::GoAway => return shared.lock().part(),
+        FromOwner::Pong | FromOwner::Unknown => return,
+    });
+}
+
+/// Returns the error of what is of a later version of the protocol.
+fn unreadable(what: &str) -> PeerError {
+    let error = PeerError::new(PeerErrorKind::Malformed);
+    error.with_source(format!("{what} is of a later version of the protocol"))
 }
 
 /// Returns the answer with the process that gave it.

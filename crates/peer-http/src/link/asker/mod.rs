@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `waiter` | a get, with who is told its answer |
 //! | `slots` | the gets under way, by number |
+//! | `purges` | the purges under way |
 //! | `state` | slots and unwritten bytes, under one lock |
 //! | `shared` | that lock, and how a link ends |
 //! | `inbox` | from bytes to answers |
@@ -17,6 +18,7 @@
 mod clock;
 mod driver;
 mod inbox;
+mod purges;
 mod shared;
 mod slots;
 mod state;
@@ -28,6 +30,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 pub(crate) use self::driver::Driver;
+pub(crate) use self::purges::{MAX_PURGES, PurgeWaiter, UnsentPurge};
 use self::shared::Shared;
 use self::state::State;
 pub(crate) use self::waiter::{Detour, Unsent, Waiter, Why};
@@ -36,8 +39,8 @@ use crate::link::frame::hello::Hello;
 
 /// The connection to one owner, over which gets are sent.
 ///
-/// Dropping it sends no more gets. Those under way are answered, then its [`Driver`] ends. Dropping
-/// the [`Driver`] is the end of them all: every get under way is told so, at once.
+/// Dropping it sends no more gets and purges. Those under way are answered, then its [`Driver`] ends.
+/// Dropping the [`Driver`] is the end of them all: every one under way is told so, at once.
 pub(crate) struct Link {
     shared: Arc<Shared>,
 }
@@ -92,6 +95,23 @@ impl Link {
         let unsent = state.get_many(waiters, now, self.shared.config());
         State::wake(state);
         unsent
+    }
+
+    /// Tells the owner to forget, and returns without waiting. The completion is told what it says to
+    /// that, once, and no later than at the purge's deadline.
+    ///
+    /// It is sent behind the gets that wait to be written. A peer that takes no purges is told of by an
+    /// error of kind [`Plain`](carrotcache_peer::PeerErrorKind::Plain).
+    ///
+    /// # Errors
+    ///
+    /// The purge is given back, untold, if it cannot be sent.
+    pub(crate) fn purge(&self, waiter: PurgeWaiter) -> Result<(), UnsentPurge> {
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        state.purge(waiter, now, self.shared.config())?;
+        State::wake(state);
+        Ok(())
     }
 
     /// Returns how many bytes were written, and how many read. Takes no lock.

@@ -6,7 +6,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::state::State;
+use carrotcache_peer::{PeerError, PeerErrorKind};
+
+use super::state::{State, Unanswered};
 use super::waiter::{Detour, Waiter};
 use crate::link::config::LinkConfig;
 use crate::link::end::End;
@@ -70,23 +72,33 @@ impl Shared {
         (self.detour)(waiter);
     }
 
-    /// Ends the link, and tells every get that is under way. A second end finds none.
+    /// Ends the link, and tells every get and purge that is under way. A second end finds none.
     ///
     /// Gets are refused from the moment at which the slots are emptied, under the same lock. So
     /// none can take a slot that nobody looks at any more, and each is told once, here or by its
     /// answer.
     pub(super) fn end(&self, end: End) -> Arc<End> {
-        let (waiters, met) = self.lock().end();
+        let Unanswered { gets, purges, has_met } = self.lock().end();
         let end = Arc::new(end);
         let error = end.to_error();
-        for waiter in waiters {
-            if met || matches!(*end, End::Dropped) {
-                waiter.completion.tell(Err(error.clone()));
-            } else {
-                // The peer agreed on frames and never sent one: it has not been asked.
+        // A peer that agreed on frames and never sent one has not been asked.
+        let is_plain = !has_met && !matches!(*end, End::Dropped);
+        for waiter in gets {
+            if is_plain {
                 self.detour(waiter);
+            } else {
+                waiter.completion.tell(Err(error.clone()));
             }
+        }
+        for completion in purges {
+            completion.tell(Err(if is_plain { spoke_no_frames() } else { error.clone() }));
         }
         end
     }
+}
+
+/// Returns the error of a purge for a peer that agreed on frames and sent none.
+fn spoke_no_frames() -> PeerError {
+    let error = PeerError::new(PeerErrorKind::Plain);
+    error.with_source("it agreed to a link and spoke no frames")
 }

@@ -7,27 +7,29 @@
 use std::sync::MutexGuard;
 use std::task::Waker;
 
-use carrotcache_peer::Request;
+use carrotcache_peer::{Completion, PeerError, Purged, Request};
 use tokio::time::Instant;
 
+use super::purges::{self, PurgeWaiter, Purges, UnsentPurge};
 use super::slots::Slots;
-use super::waiter::{Unsent, Waiter, Why};
+use super::waiter::{Unsent, Waiter, Why, millis_left};
 use crate::link::config::LinkConfig;
 use crate::link::end::End;
 use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES};
 use crate::link::frame::request::{Get, MANY_KEY_BYTES, ManyWriter, encode_get, get_bytes};
-use crate::link::frame::{Header, Id, kind};
+use crate::link::frame::{Header, Id, kind, len_usize};
 
 /// Gets under way, and the bytes that are to be written for them.
 pub(super) struct State {
     slots: Slots,
+    purges: Purges,
     /// Whole frames that wait to be written. No get is added when they are more than
     /// [`max_unsent_bytes`](LinkConfig::max_unsent_bytes).
     out: Vec<u8>,
-    /// No get expires before this. The one that it stood for may be over: then the timer fires once
+    /// No get or purge expires before this. The one that it stood for may be over: then the timer fires once
     /// for nothing, which is cheaper than to look for the next at each answer.
     expires: Option<Instant>,
-    /// Since when there have been gets under way without a pause. An owner that is asked nothing is
+    /// Since when there have been gets or purges under way without a pause. An owner that is asked nothing is
     /// not silent, it rests.
     busy_since: Instant,
     /// The task was woken and will look at `out`: it need not be woken again.
@@ -68,9 +70,9 @@ pub(super) enum Rest {
 /// What the clock goes by.
 #[derive(Clone, Copy)]
 pub(super) struct Times {
-    /// When the next get expires, or earlier.
+    /// When the next get or purge expires, or earlier.
     pub(super) expires: Option<Instant>,
-    /// Since when gets have been under way; `None` if none is.
+    /// Since when something has been under way; `None` if nothing is.
     pub(super) busy_since: Option<Instant>,
 }
 
@@ -83,6 +85,7 @@ impl State {
         let now = Instant::now();
         let mut state = Self {
             slots: Slots::new(config.max_in_flight),
+            purges: Purges::default(),
             out: Vec::new(),
             expires: None,
             busy_since: now,
@@ -169,6 +172,36 @@ impl State {
         unsent
     }
 
+    /// Takes a purge and writes its frame; before the owner's HELLO it is kept until that comes. An entry
+    /// that is too long for the link is left out.
+    ///
+    /// # Errors
+    ///
+    /// The purge is given back if it cannot be sent; nothing has changed then.
+    pub(super) fn purge(
+        &mut self,
+        waiter: PurgeWaiter,
+        now: Instant,
+        config: &LinkConfig,
+    ) -> Result<(), UnsentPurge> {
+        if self.standing != Standing::Open {
+            return Err(UnsentPurge::Over(waiter));
+        }
+        let is_full = self.out.len() > config.max_unsent_bytes;
+        if let Some(error) = self.purges.refusal(is_full) {
+            return Err(UnsentPurge::Refused(waiter, error));
+        }
+        let (hello, id) = (self.hello, self.purges.next_id());
+        if let Some(Err(error)) =
+            hello.map(|hello| purges::write(&mut self.out, id, &waiter.purge, hello, now, config))
+        {
+            return Err(UnsentPurge::Refused(waiter, error));
+        }
+        self.begin(Instant::from_std(waiter.purge.deadline), now);
+        self.purges.put(waiter, hello.is_some());
+        Ok(())
+    }
+
     /// Returns why a get cannot be sent, if it cannot.
     fn refusal(&self, request: &Request, config: &LinkConfig) -> Option<Why> {
         let bytes = get_bytes(&request.group, &request.key).saturating_add(MANY_KEY_BYTES);
@@ -187,16 +220,25 @@ impl State {
     /// its HELLO that is what every node takes: gets need not wait for it.
     fn max_request_bytes(&self) -> usize {
         let bytes = self.hello.map_or(MIN_REQUEST_BYTES, |hello| hello.max_request_bytes);
-        usize::try_from(bytes).unwrap_or(usize::MAX)
+        len_usize(bytes)
     }
 
-    /// Gives a get a slot, and sees to it that the timer will know of it.
-    fn put(&mut self, waiter: Waiter, now: Instant) -> Id {
-        let expires = Instant::from_std(waiter.request.answer_by(now.into_std()));
-        if self.slots.in_flight() == 0 {
+    /// Something is under way from now on that expires then. The timer will know of it.
+    fn begin(&mut self, expires: Instant, now: Instant) {
+        if !self.is_busy() {
             self.busy_since = now;
         }
         self.expires = Some(self.expires.map_or(expires, |earlier| earlier.min(expires)));
+    }
+
+    fn is_busy(&self) -> bool {
+        self.slots.in_flight() > 0 || !self.purges.is_empty()
+    }
+
+    /// Gives a get a slot.
+    fn put(&mut self, waiter: Waiter, now: Instant) -> Id {
+        let expires = Instant::from_std(waiter.request.answer_by(now.into_std()));
+        self.begin(expires, now);
         self.slots.put(waiter, expires)
     }
 
@@ -251,10 +293,21 @@ impl State {
         !empty.is_empty()
     }
 
-    /// Notes what the owner says of itself. A later HELLO replaces an earlier one: a ring may
-    /// change.
-    pub(super) fn meet(&mut self, hello: Hello) {
+    /// Notes what the owner says of itself, and writes the purges that had to wait for that. Returns
+    /// those that it does not take. A later HELLO replaces an earlier one: a ring may change.
+    pub(super) fn meet(
+        &mut self,
+        hello: Hello,
+        now: Instant,
+        config: &LinkConfig,
+    ) -> Vec<(Id, PeerError)> {
         self.hello = Some(hello);
+        let mut refused = Vec::new();
+        for (id, purge) in self.purges.unsent() {
+            let written = purges::write(&mut self.out, id, &purge, hello, now, config);
+            refused.extend(written.err().map(|error| (id, error)));
+        }
+        refused
     }
 
     /// Sends no more gets, since the owner wants none. Those under way are answered.
@@ -269,9 +322,14 @@ impl State {
         &mut self.slots
     }
 
+    /// Returns the purges, for the answers that have come.
+    pub(super) fn purges(&mut self) -> &mut Purges {
+        &mut self.purges
+    }
+
     /// Returns what the clock goes by. An idle link has nothing to wait for.
     pub(super) fn times(&self) -> Times {
-        let busy = self.slots.in_flight() > 0;
+        let busy = self.is_busy();
         Times {
             expires: self.expires.filter(|_| busy),
             busy_since: busy.then_some(self.busy_since),
@@ -300,7 +358,7 @@ impl State {
     /// Returns why the link may end, if nothing is under way and one side wants it no more.
     fn farewell(&self) -> Option<End> {
         match self.standing {
-            _ if self.slots.in_flight() > 0 => None,
+            _ if self.is_busy() => None,
             Standing::Unneeded => Some(End::Unneeded),
             Standing::Goodbye => Some(End::Goodbye),
             Standing::Open | Standing::Over => None,
@@ -313,31 +371,42 @@ impl State {
         self.farewell().unwrap_or(End::Closed)
     }
 
-    /// Takes out the gets whose time is over, and writes that nobody waits for them.
+    /// Takes out what has no more time, and writes of the gets that nobody waits for them.
     ///
     /// Their slots are free at once. An answer that is on its way finds another generation there,
-    /// and is dropped.
-    pub(super) fn expire(&mut self, now: Instant, expired: &mut Vec<(Id, Waiter)>) {
+    /// and is dropped. Of purges nothing is written: what they ask for is to be done all the same.
+    pub(super) fn expire(&mut self, now: Instant, expired: &mut Expired) {
         if self.expires.is_none_or(|expires| expires > now) {
             return;
         }
-        self.expires = self.slots.expire(now, expired);
-        for (id, _) in expired {
+        let get = self.slots.expire(now, &mut expired.gets);
+        let purge = self.purges.expire(now, &mut expired.purges);
+        self.expires = get.into_iter().chain(purge).min();
+        for (id, _) in &expired.gets {
             self.write(Header::bare(kind::CANCEL, *id));
         }
     }
 
-    /// Ends the link: takes out all gets. Returns them, and whether the owner has ever said HELLO.
-    /// Whatever is asked from here on is given back.
-    pub(super) fn end(&mut self) -> (Vec<Waiter>, bool) {
+    /// Ends the link: takes out all that is under way. Whatever is asked from here on is given back.
+    pub(super) fn end(&mut self) -> Unanswered {
         self.standing = Standing::Over;
         self.task = None;
-        (self.slots.drain(), self.hello.is_some())
+        let has_met = self.hello.is_some();
+        Unanswered { gets: self.slots.drain(), purges: self.purges.drain(), has_met }
     }
 }
 
-/// Returns what the owner is told of the time left: rounded up, since the asker keeps to it anyway.
-fn millis_left(deadline: Instant, now: Instant) -> u32 {
-    let millis = deadline.saturating_duration_since(now).as_millis();
-    u32::try_from(millis).unwrap_or(u32::MAX).saturating_add(1)
+/// What has no more time.
+#[derive(Default)]
+pub(super) struct Expired {
+    pub(super) gets: Vec<(Id, Waiter)>,
+    pub(super) purges: Vec<Completion<Purged>>,
+}
+
+/// What was under way when a link ended.
+pub(super) struct Unanswered {
+    pub(super) gets: Vec<Waiter>,
+    pub(super) purges: Vec<Completion<Purged>>,
+    /// Whether the owner has ever said HELLO.
+    pub(super) has_met: bool,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use carrotcache_peer::{Completion, Request};
+use tokio::time::Instant;
 
 /// A question, and who is told the answer.
 ///
@@ -43,3 +44,9 @@ pub(crate) enum Why {
 ///
 /// Called on the link's task, so it must neither block nor panic.
 pub(crate) type Detour = Arc<dyn Fn(Waiter) + Send + Sync>;
+
+/// Returns what the owner is told of the time left: rounded up, since the asker keeps to it anyway.
+pub(super) fn millis_left(deadline: Instant, now: Instant) -> u32 {
+    let millis = deadline.saturating_duration_since(now).as_millis();
+    u32::try_from(millis).unwrap_or(u32::MAX).saturating_add(1)
+}

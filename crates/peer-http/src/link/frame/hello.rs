@@ -15,6 +15,9 @@ pub(crate) const MIN_VALUE_BYTES: u32 = 4 << 10;
 
 const PAYLOAD_BYTES: usize = 32;
 
+/// The bit of a node that takes purges.
+const TAKES_PURGES: u32 = 0x01;
+
 /// Who is at the other end, and what it takes.
 ///
 /// Each side says it at once and waits for none, so that a get need not wait for a round trip.
@@ -22,16 +25,19 @@ const PAYLOAD_BYTES: usize = 32;
 ///
 /// ```text
 ///  0             2            4            8                 16       24                28
-///  │ version u16 │ oldest u16 │ zero (u32) │ incarnation u64 │ ring u64 │ max_request u32 │ max_value u32 │
+///  │ version u16 │ oldest u16 │ can u32    │ incarnation u64 │ ring u64 │ max_request u32 │ max_value u32 │
 /// ```
 ///
-/// Whatever follows is for later versions, and ignored.
+/// Each bit of `can` is something that the node can do beyond what each can; those that are not known
+/// are ignored. Whatever follows is for later versions, and ignored too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hello {
     /// The newest version that the node speaks.
     pub(crate) version: u16,
     /// The oldest version that the node speaks.
     pub(crate) oldest: u16,
+    /// Whether the node takes purges. One that does not would skip them without a word.
+    pub(crate) takes_purges: bool,
     /// A random number that the process drew when it started.
     pub(crate) incarnation: u64,
     /// A fingerprint of the ring as the node sees it. It only tells that two views differ.
@@ -51,7 +57,8 @@ impl Hello {
         out.extend_from_slice(&header.encode());
         out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&self.oldest.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        let can = if self.takes_purges { TAKES_PURGES } else { 0 };
+        out.extend_from_slice(&can.to_le_bytes());
         out.extend_from_slice(&self.incarnation.to_le_bytes());
         out.extend_from_slice(&self.ring.to_le_bytes());
         out.extend_from_slice(&self.max_request_bytes.to_le_bytes());
@@ -69,10 +76,14 @@ impl Hello {
         let hello = Self {
             version: fields.take().map(u16::from_le_bytes).ok_or(malformed("no version"))?,
             oldest: fields.take().map(u16::from_le_bytes).ok_or(malformed("no oldest version"))?,
-            incarnation: {
-                let _zero: [u8; 4] = fields.take().ok_or(malformed("no padding"))?;
-                fields.take().map(u64::from_le_bytes).ok_or(malformed("no incarnation"))?
+            takes_purges: {
+                let can = fields.take().map(u32::from_le_bytes).ok_or(malformed("no abilities"))?;
+                can & TAKES_PURGES != 0
             },
+            incarnation: fields
+                .take()
+                .map(u64::from_le_bytes)
+                .ok_or(malformed("no incarnation"))?,
             ring: fields.take().map(u64::from_le_bytes).ok_or(malformed("no ring"))?,
             max_request_bytes: fields
                 .take()
@@ -115,6 +126,7 @@ mod tests {
     const HELLO: Hello = Hello {
         version: 1,
         oldest: 1,
+        takes_purges: true,
         incarnation: 0x0102_0304_0506_0708,
         ring: 9,
         max_request_bytes: 1 << 20,
@@ -133,7 +145,7 @@ mod tests {
         let mut out = Vec::new();
         HELLO.encode(&mut out);
         assert_eq!(out[..16], [32, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(out[16..32], [1, 0, 1, 0, 0, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(out[16..32], [1, 0, 1, 0, 1, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1]);
         assert_eq!(out[32..], [9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 16, 0]);
         assert_eq!(Hello::decode(&out[16..]), Ok(HELLO));
     }
@@ -147,6 +159,15 @@ mod tests {
         }
         bytes.extend_from_slice(b"of a later version");
         assert_eq!(Hello::decode(&bytes), Ok(HELLO));
+    }
+
+    #[test]
+    fn a_node_that_says_nothing_of_purges_takes_none() {
+        let mut bytes = payload(HELLO);
+        for (can, takes_purges) in [(0_u32, false), (1, true), (u32::MAX, true), (!1, false)] {
+            bytes[4..8].copy_from_slice(&can.to_le_bytes());
+            assert_eq!(Hello::decode(&bytes), Ok(Hello { takes_purges, ..HELLO }));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The kinds of frames, as numbers that never change.
 //!
-//! 4 is LOOK (a question to a cache that starts no load), 5 is PURGE and 19 PURGED (forget keys for
-//! good). They have their numbers, and come later; until then they are skipped as unknown.
+//! 4 is LOOK (a question to a cache that starts no load). It has its number, and comes later; until then
+//! it is skipped as unknown.
 
 /// Both ways, first of all: who is here, and what is taken. See [`hello`](super::hello).
 pub(crate) const HELLO: u8 = 1;
@@ -9,6 +9,8 @@ pub(crate) const HELLO: u8 = 1;
 pub(crate) const GET: u8 = 2;
 /// To the owner: several gets of one group.
 pub(crate) const GET_MANY: u8 = 3;
+/// To the owner: forget these keys. See [`purge`](super::purge).
+pub(crate) const PURGE: u8 = 5;
 /// To the owner: nobody waits for this get any more.
 pub(crate) const CANCEL: u8 = 6;
 /// To the owner: are you there?
@@ -20,6 +22,8 @@ pub(crate) const VALUE: u8 = 16;
 pub(crate) const REFUSAL: u8 = 17;
 /// To the asker: the get is being loaded, and may take as long as it said that it waits.
 pub(crate) const LOADING: u8 = 18;
+/// To the asker: what became of a purge.
+pub(crate) const PURGED: u8 = 19;
 /// To the asker: yes, I am there.
 pub(crate) const PONG: u8 = 20;
 /// Both ways: no new gets, please; those under way are answered.

@@ -9,8 +9,8 @@
 //!  └─────────┴──────┴───────┴────────┴──────────┴────────────────┴──────────────────────┘
 //! ```
 //!
-//! `slot` and `generation` are the [`Id`] of the get that the frame is about, zero where it is
-//! about none. Nothing here waits, allocates by what a header claims, or panics: what is not as it
+//! `slot` and `generation` are the [`Id`] of the get or the purge that the frame is about, zero where
+//! it is about none. Nothing here waits, allocates by what a header claims, or panics: what is not as it
 //! should be is a [`FrameError`], which ends the link.
 //!
 //! Two nodes need not be of one version. A frame of an unknown [kind] is skipped. A flag in the low
@@ -19,6 +19,7 @@
 
 pub(crate) mod hello;
 pub(crate) mod kind;
+pub(crate) mod purge;
 pub(crate) mod refusal;
 pub(crate) mod reply;
 pub(crate) mod request;
@@ -73,7 +74,7 @@ impl Header {
     }
 }
 
-/// Which get a frame is about.
+/// Which get a frame is about, or which purge.
 ///
 /// A slot is used again as soon as its get is over, each time with another generation. So the
 /// answer to a get that nobody waits for any more reaches nobody, and never whoever has the slot
@@ -92,6 +93,16 @@ pub(crate) struct Id {
 impl Id {
     /// The get that asked for the link, which is answered over it.
     pub(crate) const FIRST: Self = Self { slot: 0, generation: 0 };
+
+    /// Returns the id of the purge with this number. No get of a node has its slot.
+    pub(crate) const fn of_purge(number: u32) -> Self {
+        Self { slot: u32::MAX, generation: number }
+    }
+
+    /// Returns the number of the purge that has this id; `None` if it is that of a get.
+    pub(crate) fn purge(self) -> Option<u32> {
+        (self.slot == u32::MAX).then_some(self.generation)
+    }
 
     fn encode(self) -> [u8; 8] {
         let [s0, s1, s2, s3] = self.slot.to_le_bytes();
@@ -153,6 +164,11 @@ pub(crate) enum FrameError {
 /// nobody, since every sender keeps to a bound far below it.
 pub(crate) fn len_u32(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// Returns the length that a header or a bound has; the longest, if this machine cannot count that far.
+pub(crate) fn len_usize(len: u32) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -65,16 +65,22 @@ impl Refusal {
     ///
     /// For every reason but that there is no such thing, which is an answer.
     pub(crate) fn answer(self, text: &[u8]) -> Result<Answer, PeerError> {
+        if self == Self::NOT_FOUND {
+            return Ok(Answer::absent());
+        }
+        Err(self.error(text))
+    }
+
+    /// Returns the error that it is, with the `text` beside it. That there is no such thing is none, and
+    /// no node says it of a purge.
+    pub(crate) fn error(self, text: &[u8]) -> PeerError {
         let kind = match self {
-            Self::Outcome(outcome) => match outcome.kind() {
-                None => return Ok(Answer::absent()),
-                Some(kind) => kind,
-            },
-            Self::OverHttp | Self::Unknown => PeerErrorKind::Failed,
+            Self::Outcome(outcome) => outcome.kind(),
+            Self::OverHttp | Self::Unknown => None,
         };
-        let error = PeerError::new(kind);
+        let error = PeerError::new(kind.unwrap_or(PeerErrorKind::Failed));
         let line = one_line(&String::from_utf8_lossy(text));
-        Err(if line.is_empty() { error } else { error.with_source(line) })
+        if line.is_empty() { error } else { error.with_source(line) }
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the owner sends: answers, and what is said around them.
+//! What the owner sends: answers, and what is said around them. Those to purges have a place of their
+//! own, in [`purge`](super::purge).
 //!
 //! ```text
 //!  VALUE    flag 0x10: with minute_qps (f64)   payload: [minute_qps │] [times │] value
@@ -8,9 +9,10 @@
 //! ```
 
 use carrotcache_byteview::ByteView;
-use carrotcache_peer::{Answer, Entry};
+use carrotcache_peer::{Answer, Entry, Purged};
 
 use super::hello::{Fields, Hello};
+use super::purge::decode_purged;
 use super::refusal::Refusal;
 use super::{ESSENTIAL_FLAGS, FrameError, HEADER_BYTES, Header, Id, kind, len_u32};
 use crate::wire::about::{TIMES_BYTES, Times};
@@ -36,6 +38,11 @@ pub(crate) enum FromOwner<'a> {
         id: Id,
         refusal: Refusal,
         text: &'a [u8],
+    },
+    /// What became of a purge; `None` if this version cannot read it.
+    Purged {
+        id: Id,
+        purged: Option<Purged>,
     },
     /// The answer is one that this version cannot read.
     Unreadable(Id),
@@ -96,6 +103,7 @@ impl<'a> FromOwner<'a> {
             kind::REFUSAL => {
                 Self::Refusal { id, refusal: Refusal::from_code(header.aux), text: payload }
             }
+            kind::PURGED => Self::Purged { id, purged: decode_purged(header, payload)? },
             kind::LOADING => Self::Loading(id),
             kind::PONG => Self::Pong,
             kind::HELLO => Self::Hello(Hello::decode(payload)?),

@@ -1,4 +1,5 @@
-//! What the asker sends: gets, and what is said around them.
+//! What the asker sends: gets, and what is said around them. Purges have a place of their own, in
+//! [`purge`](super::purge).
 //!
 //! ```text
 //!  GET       aux: length of the group   payload: time left u32 │ group │ key
@@ -10,6 +11,7 @@
 //! key of a GET_MANY is a get of its own, with an id of its own, and is answered as one.
 
 use super::hello::{Fields, Hello};
+use super::purge::{self, Purging};
 use super::{ESSENTIAL_FLAGS, FrameError, HEADER_BYTES, Header, Id, kind, len_u32};
 
 /// The most keys of one GET_MANY.
@@ -33,7 +35,12 @@ pub(crate) enum FromAsker<'a> {
         get: Get<'a>,
     },
     GetMany(GetMany<'a>),
-    /// A get of a later version, which this one must not guess at.
+    /// A purge, or why it is refused.
+    Purge {
+        id: Id,
+        purge: Result<Box<Purging>, &'static str>,
+    },
+    /// A request of a later version, which this one must not guess at.
     Unreadable(Id),
     Cancel(Id),
     Ping(Id),
@@ -64,7 +71,7 @@ impl<'a> FromAsker<'a> {
         let is_readable = header.flags & ESSENTIAL_FLAGS == 0;
         Ok(match header.kind {
             kind::HELLO => Self::Hello(Hello::decode(payload)?),
-            kind::GET if !is_readable => Self::Unreadable(header.id),
+            kind::GET | kind::PURGE if !is_readable => Self::Unreadable(header.id),
             // Not even the ids of its gets can be told.
             kind::GET_MANY if !is_readable => {
                 let fault = "its flags are of a later version";
@@ -72,6 +79,7 @@ impl<'a> FromAsker<'a> {
             }
             kind::GET => Self::Get { id: header.id, get: decode_get(header, payload)? },
             kind::GET_MANY => Self::GetMany(GetMany::decode(header, payload)?),
+            kind::PURGE => Self::Purge { id: header.id, purge: purge::decode(header, payload)? },
             kind::CANCEL => Self::Cancel(header.id),
             kind::PING => Self::Ping(header.id),
             kind::GOAWAY => Self::GoAway,

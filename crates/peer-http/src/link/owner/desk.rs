@@ -9,17 +9,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use carrotcache_peer::{Handler, PeerError, PeerErrorKind, Reply, Request};
+use carrotcache_peer::{Handler, Keys, PeerError, PeerErrorKind, Purged, Reply, Request};
 use tokio::time::Instant;
 
 use super::loads::{Answered, Loads, panicked};
 use super::out::Out;
+use super::purges::Purges;
 use crate::config::Config;
 use crate::link::frame::hello::{Hello, MIN_VALUE_BYTES};
+use crate::link::frame::purge::{Purging, encode_purged};
 use crate::link::frame::refusal::Refusal;
 use crate::link::frame::request::{FromAsker, Get, GetMany};
-use crate::link::frame::{FrameError, Header, Id, kind};
+use crate::link::frame::{FrameError, Header, Id, kind, len_u32};
 use crate::wire::outcome::{Outcome, one_line};
+use crate::wire::upgrade;
 
 /// Hands requests to the handler, and queues what it answers.
 pub(super) struct Desk<H> {
@@ -27,6 +30,7 @@ pub(super) struct Desk<H> {
     config: Arc<Config>,
     /// The gets that have been told LOADING.
     loads: Loads,
+    purges: Purges,
     /// The answers that are to be written.
     out: Out,
     /// Most requests are for the same group as the one before, and share its name: one that is not
@@ -41,7 +45,7 @@ pub(super) struct Desk<H> {
     max_value_bytes: u32,
     /// When so much is queued, large values go over HTTP, where all connections share a bound.
     max_large_bytes: usize,
-    /// When the last get came.
+    /// When the last get or purge came.
     asked: Instant,
 }
 
@@ -60,7 +64,8 @@ impl<H: Handler> Desk<H> {
         out.small(|out| link.hello().encode(out));
         Self {
             handler,
-            loads: Loads::new(link.max_loads),
+            loads: Loads::new(link.max_loads, "loads"),
+            purges: Purges::new(),
             out,
             group: Arc::from(""),
             met: false,
@@ -79,10 +84,10 @@ impl<H: Handler> Desk<H> {
 
     /// Returns whether nothing is under way, and nothing waits to be written.
     pub(super) fn is_resting(&self) -> bool {
-        self.loads.is_empty() && self.out.queued() == 0
+        self.loads.is_empty() && self.purges.is_empty() && self.out.queued() == 0
     }
 
-    /// Returns when the last get came.
+    /// Returns when the last get or purge came.
     pub(super) fn asked(&self) -> Instant {
         self.asked
     }
@@ -97,12 +102,15 @@ impl<H: Handler> Desk<H> {
         self.is_leaving && self.is_resting()
     }
 
-    /// Queues the answers of loads that have ended.
+    /// Queues the answers of loads and purges that have ended.
     ///
     /// These come whether the asker reads or not.
     pub(super) fn collect(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready((id, answered)) = self.loads.poll_next(cx) {
             self.answered(id, answered);
+        }
+        while let Poll::Ready((id, purged)) = self.purges.poll_next(cx) {
+            self.purged(id, purged);
         }
     }
 
@@ -133,9 +141,12 @@ impl<H: Handler> Desk<H> {
             FromAsker::Hello(hello) => self.meet(hello),
             FromAsker::Get { id, get } => self.get(id, get, now),
             FromAsker::GetMany(many) => self.get_many(&many, now)?,
+            FromAsker::Purge { id, purge: Ok(purging) } => {
+                self.purge(id, *purging, payload.len(), now);
+            }
+            FromAsker::Purge { id, purge: Err(why) } => self.refuse(id, why),
             FromAsker::Unreadable(id) => {
-                let text = "the get is of a later version of the protocol";
-                self.out.refusal(id, Refusal::Outcome(Outcome::Invalid), text);
+                self.refuse(id, "the request is of a later version of the protocol");
             }
             FromAsker::Cancel(id) => {
                 self.loads.cancel(id);
@@ -182,7 +193,7 @@ impl<H: Handler> Desk<H> {
     /// asker says of its time is believed up to [`LONGEST_WAIT`].
     fn look(&mut self, id: Id, get: Get<'_>, now: Instant) -> Option<Request> {
         if let Some(reason) = self.config.refuse(get.group, get.key) {
-            self.out.refusal(id, Refusal::Outcome(Outcome::Invalid), &reason);
+            self.refuse(id, &reason);
             return None;
         }
         self.asked = now;
@@ -204,8 +215,17 @@ impl<H: Handler> Desk<H> {
         Some(request.with_nested(get.is_nested))
     }
 
+    /// Answers the get that asked for the link, which may want nothing else.
+    pub(super) fn first(&mut self, request: Request) {
+        if upgrade::is_bare(&request.group, &request.key) {
+            let refusal = Refusal::Outcome(Outcome::NoSuchGroup);
+            return self.out.refusal(Id::FIRST, refusal, "here is the link");
+        }
+        self.ask(Id::FIRST, request);
+    }
+
     /// Asks the handler, and queues its answer, or that it is loading.
-    pub(super) fn ask(&mut self, id: Id, request: Request) {
+    fn ask(&mut self, id: Id, request: Request) {
         let deadline = Instant::from_std(request.deadline);
         let reply = guarded(|| self.handler.answer(request));
         self.replied(id, reply.unwrap_or_else(|panicked| Reply::ready(Err(panicked))), deadline);
@@ -239,8 +259,7 @@ impl<H: Handler> Desk<H> {
         }
     }
 
-    /// Queues what the handler has answered. Of an error its causes are told, as one line: the kind
-    /// has a number of its own.
+    /// Queues what the handler has answered.
     fn answered(&mut self, id: Id, answered: Answered) {
         match answered {
             Ok(answer) => {
@@ -253,13 +272,73 @@ impl<H: Handler> Desk<H> {
                 let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
                 self.out.answer(id, answer, max_bytes);
             }
-            Err(error) => {
-                let refusal = Refusal::Outcome(Outcome::of(error.kind));
-                let causes = error.causes();
-                let text = if causes.is_empty() { error.to_string() } else { causes };
-                self.out.refusal(id, refusal, &one_line(&text));
+            Err(error) => self.failed(id, &error),
+        }
+    }
+
+    /// Has the handler forget what a purge says, whose payload has so many bytes. Queues what it says to
+    /// that, now or when it does.
+    ///
+    /// What is not as it should be is refused before the handler hears of it. The asker is believed as far
+    /// as over HTTP about its time: it hears nothing before the answer.
+    fn purge(&mut self, id: Id, purging: Purging, bytes: usize, now: Instant) {
+        if let Some(reason) = self.refuse_purge(&purging) {
+            return self.refuse(id, &reason);
+        }
+        if let Some(error) = self.purges.refusal(id, bytes) {
+            return self.failed(id, &error);
+        }
+        self.asked = now;
+        let time_left = match purging.millis_left {
+            0 => self.config.max_time_left,
+            millis => Duration::from_millis(millis.into()).min(self.config.max_time_left),
+        };
+        let deadline = now + time_left;
+        let reply = guarded(|| self.handler.purge(purging.until(deadline.into_std())));
+        match reply.unwrap_or_else(|panicked| Reply::ready(Err(panicked))) {
+            Reply::Ready(purged) => self.purged(id, purged),
+            Reply::Pending(answer) => {
+                if let Err(error) = self.purges.start(id, bytes, answer, deadline) {
+                    self.failed(id, &error);
+                }
             }
         }
+    }
+
+    /// Returns why a purge is not taken, if it is not. One key that is not as it should be is enough: a
+    /// node that sends it is not to be trusted with the others.
+    fn refuse_purge(&self, purging: &Purging) -> Option<String> {
+        let value_bytes = purging.value().map_or(0, |value| value.len());
+        if len_u32(value_bytes) > self.config.link.max_value_bytes {
+            return Some(format!("value of {value_bytes} bytes is too large for a link"));
+        }
+        let keys = match &purging.keys {
+            Keys::All => &[][..],
+            Keys::These(keys) => &keys[..],
+        };
+        let refuse_key = || keys.iter().find_map(|key| self.config.refuse_key(key));
+        self.config.refuse_group(&purging.group).or_else(refuse_key)
+    }
+
+    /// Queues what the handler says to a purge.
+    fn purged(&mut self, id: Id, purged: Answered<Purged>) {
+        match purged {
+            Ok(purged) => self.out.small(|out| encode_purged(out, id, purged)),
+            Err(error) => self.failed(id, &error),
+        }
+    }
+
+    /// Queues that a request makes no sense.
+    fn refuse(&mut self, id: Id, why: &str) {
+        self.out.refusal(id, Refusal::Outcome(Outcome::Invalid), why);
+    }
+
+    /// Queues an error. Its causes are told, as one line: the kind has a number of its own.
+    fn failed(&mut self, id: Id, error: &PeerError) {
+        let refusal = Refusal::Outcome(Outcome::of(error.kind));
+        let causes = error.causes();
+        let text = if causes.is_empty() { error.to_string() } else { causes };
+        self.out.refusal(id, refusal, &one_line(&text));
     }
 }
 

@@ -21,24 +21,26 @@ use crate::link::frame::Id;
 ///
 /// They are dropped with it. That ends no load that others wait for: a handler answers by a future
 /// that waits for the work, and does not do it.
-pub(super) struct Loads {
-    tasks: JoinSet<(Id, Answered)>,
+pub(super) struct Loads<T = Answer> {
+    tasks: JoinSet<(Id, Answered<T>)>,
     /// The tasks that somebody waits for, by their gets. One that was cancelled is in `tasks` only,
     /// until it has been dropped.
     under_way: HashMap<Id, AbortHandle>,
     max: usize,
+    /// What they are, for whoever is refused.
+    what: &'static str,
 }
 
 /// What a handler answers.
-pub(super) type Answered = Result<Answer, PeerError>;
+pub(super) type Answered<T = Answer> = Result<T, PeerError>;
 
 /// An answer that is not there yet, as a handler returns it.
-pub(super) type Pending = Pin<Box<dyn Future<Output = Answered> + Send>>;
+pub(super) type Pending<T = Answer> = Pin<Box<dyn Future<Output = Answered<T>> + Send>>;
 
-impl Loads {
+impl<T: Send + 'static> Loads<T> {
     /// Returns room for up to `max` answers.
-    pub(super) fn new(max: usize) -> Self {
-        Self { tasks: JoinSet::new(), under_way: HashMap::new(), max }
+    pub(super) fn new(max: usize, what: &'static str) -> Self {
+        Self { tasks: JoinSet::new(), under_way: HashMap::new(), max, what }
     }
 
     /// Returns whether nobody waits for anything.
@@ -46,25 +48,33 @@ impl Loads {
         self.under_way.is_empty()
     }
 
+    /// Returns why one more is not waited for under this id, if it is not: as many are under way as may
+    /// be, or one with this id is, and nobody could tell their answers apart.
+    pub(super) fn refusal(&self, id: Id) -> Option<PeerError> {
+        if self.tasks.len() >= self.max {
+            let error = PeerError::new(PeerErrorKind::Overloaded);
+            return Some(error.with_source(format!("{} {} are under way", self.max, self.what)));
+        }
+        if self.under_way.contains_key(&id) {
+            let error = PeerError::new(PeerErrorKind::BadRequest);
+            return Some(error.with_source("another with this id is under way"));
+        }
+        None
+    }
+
     /// Waits for `answer` in a task, no longer than until `deadline`.
     ///
     /// # Errors
     ///
-    /// When as many are under way as may be, or one with this id is: nobody could tell their
-    /// answers apart.
+    /// When it is [refused](Self::refusal).
     pub(super) fn start(
         &mut self,
         id: Id,
-        answer: Pending,
+        answer: Pending<T>,
         deadline: Instant,
     ) -> Result<(), PeerError> {
-        if self.tasks.len() >= self.max {
-            let error = PeerError::new(PeerErrorKind::Overloaded);
-            return Err(error.with_source(format!("{} loads are under way", self.max)));
-        }
-        if self.under_way.contains_key(&id) {
-            let error = PeerError::new(PeerErrorKind::BadRequest);
-            return Err(error.with_source("a get with this id is under way"));
+        if let Some(error) = self.refusal(id) {
+            return Err(error);
         }
         let task = self.tasks.spawn(async move {
             let answered = timeout_at(deadline, answer).await;
@@ -84,7 +94,7 @@ impl Loads {
 
     /// Waits for the next answer. Pending too when none is under way: then nothing is woken, and
     /// the next [`start`](Self::start) is followed by a look here before the link's task rests.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(Id, Answered)> {
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(Id, Answered<T>)> {
         while !self.tasks.is_empty() {
             let Poll::Ready(Some(joined)) = self.tasks.poll_join_next_with_id(cx) else { break };
             let answered = match joined {
@@ -151,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_never_ends_the_get_that_has_its_id_now() {
-        let mut loads = Loads::new(9);
+        let mut loads = Loads::new(9, "loads");
         loads.start(ID, Box::pin(ready(Ok(Answer::new("old")))), soon()).unwrap();
         tokio::task::yield_now().await; // It ends, and is not collected before it is given up.
         loads.cancel(ID);
@@ -162,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_told_to_the_get_that_it_was() {
-        let mut loads = Loads::new(9);
+        let mut loads = Loads::new(9, "loads");
         loads.start(Id::FIRST, Box::pin(pending()), soon()).unwrap();
         loads.start(ID, Box::pin(async { panic!("as asked") }), soon()).unwrap();
         tokio::task::yield_now().await;

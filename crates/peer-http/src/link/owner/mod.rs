@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `desk` | what becomes of a request |
 //! | `loads` | the answers that take a while |
+//! | `purges` | those to purges |
 //! | `out` | the answers that are to be written, and their order |
 //! | `clock` | how long the asker is waited for |
 //! | `activity` | what others are told of all that |
@@ -22,6 +23,7 @@ mod clock;
 mod desk;
 mod loads;
 mod out;
+mod purges;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -85,7 +87,7 @@ where
     ) -> Self {
         let mut desk = Desk::new(handler, Arc::clone(&config));
         if let Some(first) = first {
-            desk.ask(Id::FIRST, first);
+            desk.first(first);
         }
         let drain = Some(Box::pin(drain));
         let (input, clock) = (Input::new(early), Clock::new());

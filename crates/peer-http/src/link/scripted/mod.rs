@@ -4,18 +4,20 @@
 mod stream;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use carrotcache_peer::{
-    Answer, Completion, Entry, Handler, PeerError, PeerErrorKind, Reply, Request,
+    Answer, Completion, Entry, Fate, Handler, Keys, Member, PeerError, PeerErrorKind, Purge,
+    Purged, Reply, Request, Step,
 };
 use tokio::runtime::Handle;
 
 pub(crate) use self::stream::Script;
 use self::stream::Stream;
-use super::asker::{Link, Waiter};
+use super::asker::{Link, PurgeWaiter, Waiter};
 use super::config::LinkConfig;
 use super::end::End;
 use super::frame::reply::FromOwner;
@@ -26,6 +28,9 @@ use crate::config::Config;
 /// How many gets the asker has under way. They have the slots and the generations from zero on.
 pub(crate) const GETS: usize = 8;
 
+/// How many purges it has under way. They have the numbers from zero on.
+const PURGES: usize = 2;
+
 /// How long an entry is good that is not good for ever.
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,20 +40,20 @@ const SMALL_BYTES: usize = 4 << 10;
 /// What an asker was told by the script of an owner.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    /// What each get was told, each time that it was.
+    /// What each get and then each purge was told, each time that it was.
     pub(crate) told: Vec<Vec<String>>,
     /// How often each get was sent to where HTTP is spoken, by its number.
     pub(crate) detoured: BTreeMap<usize, usize>,
     pub(crate) end: Arc<End>,
 }
 
-/// Has an asker with some gets under way read a script.
+/// Has an asker with some gets and purges under way read a script.
 ///
 /// # Cancel safety
 ///
 /// Dropping it ends the link.
 pub(crate) async fn ask(script: &Script) -> Asked {
-    let told: Arc<Mutex<Vec<Vec<String>>>> = Arc::new(Mutex::new(vec![Vec::new(); GETS]));
+    let told: Arc<Mutex<Vec<Vec<String>>>> = Arc::new(Mutex::new(vec![Vec::new(); GETS + PURGES]));
     let detoured: Arc<Mutex<BTreeMap<usize, usize>>> = Arc::default();
     let detours = Arc::clone(&detoured);
     let detour = Arc::new(move |waiter: Waiter| {
@@ -66,6 +71,16 @@ pub(crate) async fn ask(script: &Script) -> Asked {
         let request = Request::new("g", number.to_string(), deadline);
         assert!(link.get(Waiter::new(request, completion)).is_ok());
     }
+    for number in GETS..GETS + PURGES {
+        let told = Arc::clone(&told);
+        let completion = Completion::new(move |purged| {
+            told.lock().expect("no panic")[number].push(tell(purged));
+        });
+        let sender = Member { label: "me".into(), incarnation: 1 };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let purge = Purge::new("g", Keys::All, sender, Step::Close { attempt: 1 }, deadline);
+        assert!(link.purge(PurgeWaiter::new(purge, completion)).is_ok());
+    }
     let end = driver.await;
     assert_eq!(link.in_flight(), 0, "no slot is left");
     let take = |told: &Mutex<Vec<_>>| std::mem::take(&mut *told.lock().expect("no panic"));
@@ -74,7 +89,7 @@ pub(crate) async fn ask(script: &Script) -> Asked {
 }
 
 /// Returns what a completion was told, as text that can be compared.
-pub(crate) fn tell(answer: Result<Answer, PeerError>) -> String {
+pub(crate) fn tell<T: fmt::Debug>(answer: Result<T, PeerError>) -> String {
     match answer {
         Ok(answer) => format!("{answer:?}"),
         Err(error) => format!("{:?}: {}", error.kind, error.causes()),
@@ -219,6 +234,15 @@ impl Handler for Letters {
             _ => Answer::new(key.to_owned()),
         };
         Reply::ready(Ok(answer))
+    }
+
+    /// Purges by the first letter of the group: `f`ails, `l`asts for ever; all others are done at once.
+    fn purge(&self, purge: Purge) -> Reply<Purged> {
+        match purge.group.as_bytes().first() {
+            Some(b'f') => Reply::ready(Err(PeerErrorKind::NoSuchGroup.into())),
+            Some(b'l') => Reply::pending(pending()),
+            _ => Reply::ready(Ok(Purged::new(1, Fate::Closed { token: 2 }))),
+        }
     }
 
     fn at_hand(&self, _group: &str, key: &str) -> Option<Answer> {

@@ -144,11 +144,13 @@ fn kinds_and_reasons_have_their_numbers_on_the_page() {
         (kind::HELLO, "HELLO"),
         (kind::GET, "GET"),
         (kind::GET_MANY, "GET_MANY"),
+        (kind::PURGE, "PURGE"),
         (kind::CANCEL, "CANCEL"),
         (kind::PING, "PING"),
         (kind::VALUE, "VALUE"),
         (kind::REFUSAL, "REFUSAL"),
         (kind::LOADING, "LOADING"),
+        (kind::PURGED, "PURGED"),
         (kind::PONG, "PONG"),
         (kind::GOAWAY, "GOAWAY"),
     ];
@@ -180,7 +182,7 @@ fn the_page_states_the_times_that_are_kept() {
     for (what, of, limit) in [
         ("from the 101 to the asker's HELLO", "owner", seconds(config.hello_within)),
         (
-            "without a get from the asker, and without one under way",
+            "without a get or purge from the asker, and without one under way",
             "owner",
             farewell(config.idle_timeout),
         ),

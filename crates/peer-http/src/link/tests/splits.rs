@@ -1,6 +1,6 @@
 //! Frames are the same frames however their bytes are cut into reads.
 
-use carrotcache_peer::PeerErrorKind;
+use carrotcache_peer::{Fate, Keys, Member, PeerErrorKind, Purge, Purged, Step};
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_oneof, proptest};
 use proptest::sample::select;
@@ -8,6 +8,7 @@ use proptest::test_runner::Config as Cases;
 
 use super::*;
 use crate::link::frame::hello::Hello;
+use crate::link::frame::purge::{Bounds, encode as encode_purge, encode_purged};
 use crate::link::frame::request::ManyWriter;
 use crate::link::scripted::{Script, check_asker, check_owner, tell};
 use crate::wire::outcome::Outcome;
@@ -36,8 +37,31 @@ fn bare(kind: u8, id: Id) -> Vec<u8> {
 }
 
 fn refusal(refusal: Refusal, text: &str) -> Vec<u8> {
+    refusal_of(nth(0), refusal, text)
+}
+
+fn refusal_of(id: Id, refusal: Refusal, text: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    encode_refusal(&mut out, nth(0), refusal, text);
+    encode_refusal(&mut out, id, refusal, text);
+    out
+}
+
+fn purged(id: Id) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_purged(&mut out, id, Purged::new(1, Fate::Closed { token: 2 }));
+    out
+}
+
+/// Returns a purge of this group, with some of everything. The group tells the owner what to do.
+fn purge(number: u32, group: &str, key: &str) -> Vec<u8> {
+    let me = Member { label: "me".into(), incarnation: 1 };
+    let value = Some(Entry::new("v").with_fresh_for(TIME));
+    let step = Step::Open { attempt: 1, token: 2, closed: vec![me.clone()], value };
+    let keys = Keys::These(vec![key.into()]);
+    let purge = Purge::new(group, keys, me, step, Instant::now().into_std());
+    let bounds = Bounds { max_bytes: 1 << 20, max_value_bytes: 1 << 20 };
+    let mut out = Vec::new();
+    assert!(encode_purge(&mut out, Id::of_purge(number), 250, &purge, bounds));
     out
 }
 
@@ -115,6 +139,9 @@ fn replies() -> Vec<(&'static str, Vec<u8>, Result<Answer, PeerErrorKind>)> {
         ("a detour", refusal(Refusal::OverHttp, "long"), Err(PeerErrorKind::Dropped)),
         ("LOADING", bare(kind::LOADING, nth(0)), unanswered()),
         ("PONG", bare(kind::PONG, nth(0)), unanswered()),
+        ("what became of a purge", purged(Id::of_purge(0)), unanswered()),
+        ("what became of no purge", purged(nth(0)), unanswered()),
+        ("a purge that is refused", refusal_of(Id::of_purge(1), failed, "no"), unanswered()),
         ("GOAWAY", bare(kind::GOAWAY, nth(0)), unanswered()),
         ("an unknown frame", frame(Header::bare(99, nth(0)), &long), unanswered()),
         ("a long value for nobody", frame(Header::bare(kind::VALUE, id(0)), &long), unanswered()),
@@ -161,6 +188,16 @@ fn requests() -> Vec<(&'static str, Vec<u8>, Vec<u8>, usize)> {
         ("many gets", many(&["k", "big", "absent"]), vec![kind::VALUE, kind::REFUSAL], 1),
         ("a load twice", [get("load"), get("load")].concat(), twice, 0),
         ("CANCEL", forgotten, vec![kind::LOADING], 0),
+        ("a purge", purge(0, "d", "k"), vec![kind::PURGED], 0),
+        ("a purge that fails", purge(0, "f", "k"), vec![kind::REFUSAL], 0),
+        ("a purge that lasts", purge(0, "l", "k"), vec![], 0),
+        ("a purge without a key", purge(0, "d", ""), vec![kind::REFUSAL], 0),
+        (
+            "a purge twice",
+            [purge(0, "l", "k"), purge(0, "l", "k")].concat(),
+            vec![kind::REFUSAL],
+            0,
+        ),
         ("PING", bare(kind::PING, nth(0)), vec![kind::PONG], 0),
         ("GOAWAY", bare(kind::GOAWAY, nth(0)), vec![], 0),
         ("an unknown frame", frame(Header::bare(99, nth(0)), &[7; 100]), vec![], 0),
@@ -217,7 +254,9 @@ fn what_breaks_the_protocol_is_the_same_fault_wherever_it_is_cut() {
     let rate = Header { flags: 0x10, ..Header::bare(kind::VALUE, nth(0)) };
     let to_asker = [endless(kind::VALUE), frame(rate, b"short")];
     let key = b"\0\0\0\0\0\0\0\0\0\0\0\0\x05\0ab";
+    let short_purge = purge(0, "d", "k")[..60].to_vec();
     let to_owner = [
+        frame(Header { aux: 1, ..Header::bare(kind::PURGE, nth(0)) }, &short_purge[HEADER_BYTES..]),
         endless(kind::GET),
         frame(Header::bare(kind::GET, nth(0)), b"\0\0\0"),
         frame(Header::bare(kind::GET, nth(0)), b"\0\0\0\0\xff"),

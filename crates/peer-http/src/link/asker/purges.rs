@@ -1,0 +1,155 @@
+//! The purges under way.
+//!
+//! There are few of them, next to gets, so they have no slots: they are found by a number of their own,
+//! in an [`Id`] that no get has. Each ends by its answer, its deadline or the end of the link.
+
+use std::collections::BTreeMap;
+
+use carrotcache_peer::{Completion, PeerError, PeerErrorKind, Purge, Purged};
+use tokio::time::Instant;
+
+use super::waiter::millis_left;
+use crate::link::config::LinkConfig;
+use crate::link::frame::hello::Hello;
+use crate::link::frame::purge::{self, Bounds};
+use crate::link::frame::{Id, len_usize};
+
+/// How many purges may be under way to one owner. It takes as many.
+pub(crate) const MAX_PURGES: usize = 64;
+
+/// A purge, and who is told its answer.
+///
+/// Dropping it tells an error of kind [`Dropped`](PeerErrorKind::Dropped).
+#[derive(Debug)]
+pub(crate) struct PurgeWaiter {
+    /// Boxed, since it is large and handed back where it cannot be sent.
+    pub(crate) purge: Box<Purge>,
+    pub(crate) completion: Completion<Purged>,
+}
+
+impl PurgeWaiter {
+    pub(crate) fn new(purge: Purge, completion: Completion<Purged>) -> Self {
+        Self { purge: Box::new(purge), completion }
+    }
+}
+
+/// A purge that was not sent. It has not been told.
+#[derive(Debug)]
+pub(crate) enum UnsentPurge {
+    /// The link is over, and another may take it.
+    Over(PurgeWaiter),
+    /// No link will, and why.
+    Refused(PurgeWaiter, PeerError),
+}
+
+/// The purges under way.
+#[derive(Default)]
+pub(super) struct Purges {
+    under_way: BTreeMap<u32, UnderWay>,
+    /// How many there have been. A number comes again after four thousand million purges.
+    count: u32,
+}
+
+struct UnderWay {
+    /// What is still to be sent: whether the owner takes purges, and how long they may be, is known by its
+    /// HELLO only.
+    unsent: Option<Box<Purge>>,
+    deadline: Instant,
+    completion: Completion<Purged>,
+}
+
+impl Purges {
+    /// Returns whether none is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// Returns why there is no room for another, if there is none. `is_full` says that as many bytes wait
+    /// to be written as may.
+    pub(super) fn refusal(&self, is_full: bool) -> Option<PeerError> {
+        let error = PeerError::new(PeerErrorKind::Unreachable);
+        if self.under_way.len() >= MAX_PURGES {
+            Some(error.with_source(format!("{MAX_PURGES} purges are under way to it")))
+        } else if is_full {
+            Some(error.with_source("too much waits to be written to it"))
+        } else {
+            None
+        }
+    }
+
+    /// Returns the id of the purge that is put next.
+    pub(super) fn next_id(&self) -> Id {
+        Id::of_purge(self.count)
+    }
+
+    /// Waits for the answer to a purge, under the id that is [next](Self::next_id). One that `is_sent` is
+    /// not kept.
+    pub(super) fn put(&mut self, waiter: PurgeWaiter, is_sent: bool) {
+        let PurgeWaiter { purge, completion } = waiter;
+        let deadline = Instant::from_std(purge.deadline);
+        let unsent = (!is_sent).then_some(purge);
+        self.under_way.insert(self.count, UnderWay { unsent, deadline, completion });
+        self.count = self.count.wrapping_add(1);
+    }
+
+    /// Takes out who waits for this answer; `None` if nobody does any more, or it is that of a get.
+    pub(super) fn take(&mut self, id: Id) -> Option<Completion<Purged>> {
+        Some(self.under_way.remove(&id.purge()?)?.completion)
+    }
+
+    /// Takes out those that were not sent, to be sent now. Their answers are waited for.
+    pub(super) fn unsent(&mut self) -> Vec<(Id, Box<Purge>)> {
+        let under_way = self.under_way.iter_mut();
+        under_way
+            .filter_map(|(number, it)| Some((Id::of_purge(*number), it.unsent.take()?)))
+            .collect()
+    }
+
+    /// Takes out those whose time is over at `now`. Returns when the next one's will be.
+    pub(super) fn expire(
+        &mut self,
+        now: Instant,
+        out: &mut Vec<Completion<Purged>>,
+    ) -> Option<Instant> {
+        let is_over = |it: &UnderWay| it.deadline <= now;
+        let under_way = self.under_way.iter();
+        let over: Vec<u32> = under_way.filter(|(_, it)| is_over(it)).map(|(at, _)| *at).collect();
+        let over = over.into_iter().filter_map(|number| self.under_way.remove(&number));
+        out.extend(over.map(|it| it.completion));
+        self.under_way.values().map(|it| it.deadline).min()
+    }
+
+    /// Takes out all.
+    pub(super) fn drain(&mut self) -> Vec<Completion<Purged>> {
+        std::mem::take(&mut self.under_way).into_values().map(|it| it.completion).collect()
+    }
+}
+
+/// Appends the frame of a purge to `out`, for an owner that has said `hello`.
+///
+/// # Errors
+///
+/// When it would not take it.
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    id: Id,
+    purge: &Purge,
+    hello: Hello,
+    now: Instant,
+    config: &LinkConfig,
+) -> Result<(), PeerError> {
+    if !hello.takes_purges {
+        let error = PeerError::new(PeerErrorKind::Plain);
+        return Err(error.with_source("its version takes no purges"));
+    }
+    let millis_left = millis_left(Instant::from_std(purge.deadline), now);
+    let bounds = Bounds {
+        max_bytes: len_usize(hello.max_request_bytes),
+        max_value_bytes: len_usize(config.max_value_bytes.min(hello.max_value_bytes)),
+    };
+    if purge::encode(out, id, millis_left, purge, bounds) {
+        return Ok(());
+    }
+    let error = PeerError::new(PeerErrorKind::BadRequest);
+    Err(error.with_source("the purge is longer than it takes"))
+}
