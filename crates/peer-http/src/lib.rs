@@ -73,7 +73,7 @@
 //! | the handler says no | the kind that it says: [`NoSuchGroup`](peer::PeerErrorKind::NoSuchGroup), and others |
 //! | it answers over HTTP, is of a version that takes no purges, or links are off here | [`Plain`](peer::PeerErrorKind::Plain) |
 //! | a 502, 503, 504 or the like in the place of a link: a proxy, perhaps | [`Foreign`], [`Overloaded`](peer::PeerErrorKind::Overloaded), [`TimedOut`](peer::PeerErrorKind::TimedOut) |
-//! | it cannot be connected to, is silent, or 64 purges are under way or wait | [`Unreachable`](peer::PeerErrorKind::Unreachable) |
+//! | it cannot be connected to, is silent, ends its links at once, or 64 purges are under way or wait | [`Unreachable`](peer::PeerErrorKind::Unreachable) |
 //! | the link ends before the answer: it may have been done | [`Truncated`], or why the link ended |
 //! | the time of the purge is over: it may have been done | [`TimedOut`](peer::PeerErrorKind::TimedOut) |
 //! | the purge has an empty or too long name, or is too long for a frame; or the handler takes none | [`BadRequest`](peer::PeerErrorKind::BadRequest) |

@@ -264,7 +264,9 @@ impl Asking {
         let lasted = end.is_gentle() || opened.elapsed() >= LASTING;
         let lost = line.lock().lose(itself.as_ptr(), lasted);
         if lost.is_some_and(|link| link.hello().is_none()) {
-            line.settle_plain("it agreed to a link and spoke no frames", None);
+            // A node that has spoken before was cut off. What it is to forget, it may still have.
+            let cut = line.lock().has_met().then(|| end.to_error());
+            line.settle_plain("it agreed to a link and spoke no frames", cut);
         }
     }
 }

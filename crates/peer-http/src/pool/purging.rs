@@ -38,15 +38,19 @@ impl Line {
             }
             let way = self.lock().purge_way();
             match way {
-                PurgeWay::Link(link) => match link.purge(waiter) {
-                    Ok(()) => return None,
-                    Err(UnsentPurge::Refused(waiter, error)) => return self.fail(waiter, error),
-                    Err(UnsentPurge::Over(unsent)) => {
-                        // That link is not found any more, so this ends.
-                        self.part(&link);
-                        waiter = unsent;
+                PurgeWay::Link(link, has_met) => {
+                    match link.purge(PurgeWaiter { has_met, ..waiter }) {
+                        Ok(()) => return None,
+                        Err(UnsentPurge::Refused(waiter, error)) => {
+                            return self.fail(waiter, error);
+                        }
+                        Err(UnsentPurge::Over(unsent)) => {
+                            // That link is not found any more, so this ends.
+                            self.part(&link);
+                            waiter = unsent;
+                        }
                     }
-                },
+                }
                 PurgeWay::Plain(why) => return self.fail(waiter, plain(why)),
                 PurgeWay::Full => return self.fail(waiter, full()),
                 PurgeWay::Waits(settled) => return Some((waiter, settled)),

@@ -30,6 +30,8 @@ pub(super) struct State {
     failures: u32,
     /// Whether the peer spoke HTTP only when it was last asked.
     is_plain: bool,
+    /// Whether the peer has spoken over a link, ever.
+    has_met: bool,
     /// Those who wait with a purge for what comes of the asking.
     purges: Vec<oneshot::Sender<Settled>>,
     opened: u64,
@@ -70,7 +72,8 @@ pub(super) enum Settled {
 
 /// Where a purge goes.
 pub(super) enum PurgeWay {
-    Link(Arc<Link>),
+    /// Over the link; and whether the peer has spoken over an earlier one.
+    Link(Arc<Link>, bool),
     /// Nowhere: the peer speaks HTTP only, and why that is thought.
     Plain(&'static str),
     /// Nowhere: as many wait as may.
@@ -104,7 +107,9 @@ impl State {
     pub(super) fn new(links: bool) -> Self {
         let standing = if links { Standing::Down { again: Instant::now() } } else { Standing::Off };
         let purges = Vec::new();
-        Self { standing, failures: 0, is_plain: false, purges, opened: 0, sent: 0, received: 0 }
+        let (failures, opened, sent, received) = (0, 0, 0, 0);
+        let (is_plain, has_met) = (false, false);
+        Self { standing, failures, is_plain, has_met, purges, opened, sent, received }
     }
 
     /// Adds what it has counted, and tells how it stands.
@@ -160,7 +165,7 @@ impl State {
     pub(super) fn purge_way(&mut self) -> PurgeWay {
         self.purges.retain(|waits| !waits.is_closed());
         let waiting = match &self.standing {
-            Standing::Up(link) => return PurgeWay::Link(Arc::clone(link)),
+            Standing::Up(link) => return PurgeWay::Link(Arc::clone(link), self.has_met),
             Standing::Off => return PurgeWay::Plain("links are off here"),
             Standing::Plain { why, is_sure: true, until } if *until > Instant::now() => {
                 return PurgeWay::Plain(why);
@@ -205,6 +210,11 @@ impl State {
         self.standing = Standing::Up(link);
         self.settle(&Settled::Anew);
         waiting
+    }
+
+    /// Returns whether the peer has spoken over a link that was lost.
+    pub(super) fn has_met(&self) -> bool {
+        self.has_met
     }
 
     /// Notes that the peer speaks HTTP only, or that something before it does which gave this `error`.
@@ -254,6 +264,7 @@ impl State {
         let (sent, received) = lost.bytes();
         self.sent += sent;
         self.received += received;
+        self.has_met |= lost.hello().is_some();
         self.failures = if lasted { 0 } else { self.failures + 1 };
         self.standing = Standing::Down { again: Instant::now() + pause(self.failures) };
         Some(lost)

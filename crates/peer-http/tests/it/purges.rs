@@ -223,6 +223,40 @@ async fn a_server_that_agrees_and_speaks_no_frames_is_plain() {
 }
 
 #[tokio::test]
+async fn a_node_that_was_met_is_not_plain_because_a_link_was_cut_before_its_hello() {
+    let served = Served::start(Forgetful::default(), |builder| builder).await;
+    let (listener, url) = listen().await;
+    let address = served.address();
+    // The first connection leads to a node, and is cut when it has spoken; the next agrees, and is cut.
+    let (cut, mut when_cut) = oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.expect("a connection");
+        let mut far = tokio::net::TcpStream::connect(address).await.expect("the owner");
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+            _ = &mut when_cut => {}
+        }
+        drop((near, far));
+        let agrees =
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: carrotcache/1";
+        while let Ok((mut stream, _)) = listener.accept().await {
+            read_head(&mut stream).await;
+            drop(stream.write_all(&reply(agrees, "")).await);
+        }
+    });
+    let asking = Asking::of(&url);
+    told(send(&asking.client, purge_of("g", SOON))).await.expect("it is done");
+    cut.send(()).expect("it is linked");
+    asking.until(|stats| stats.link == LinkState::Down).await;
+    for _ in 0..2 {
+        // Whether the purge or the end of the link comes first is the scheduler's affair.
+        let kind = kind_of(&asking.client, purge_of("g", SOON)).await;
+        let is_cut = matches!(kind, PeerErrorKind::Truncated | PeerErrorKind::Unreachable);
+        assert!(is_cut, "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_is_not_there_is_unreachable_however_often_that_was_found_out() {
     let (listener, url) = listen().await;
     let address = listener.local_addr().expect("an address");

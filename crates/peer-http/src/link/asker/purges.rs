@@ -25,11 +25,14 @@ pub(crate) struct PurgeWaiter {
     /// Boxed, since it is large and handed back where it cannot be sent.
     pub(crate) purge: Box<Purge>,
     pub(crate) completion: Completion<Purged>,
+    /// Whether the peer has spoken over a link before. One that has is not plain because a link was cut
+    /// before its HELLO: it may remember what it is to forget.
+    pub(crate) has_met: bool,
 }
 
 impl PurgeWaiter {
     pub(crate) fn new(purge: Purge, completion: Completion<Purged>) -> Self {
-        Self { purge: Box::new(purge), completion }
+        Self { purge: Box::new(purge), completion, has_met: false }
     }
 }
 
@@ -56,6 +59,7 @@ struct UnderWay {
     unsent: Option<Box<Purge>>,
     deadline: Instant,
     completion: Completion<Purged>,
+    has_met: bool,
 }
 
 impl Purges {
@@ -85,10 +89,10 @@ impl Purges {
     /// Waits for the answer to a purge, under the id that is [next](Self::next_id). One that `is_sent` is
     /// not kept.
     pub(super) fn put(&mut self, waiter: PurgeWaiter, is_sent: bool) {
-        let PurgeWaiter { purge, completion } = waiter;
+        let PurgeWaiter { purge, completion, has_met } = waiter;
         let deadline = Instant::from_std(purge.deadline);
         let unsent = (!is_sent).then_some(purge);
-        self.under_way.insert(self.count, UnderWay { unsent, deadline, completion });
+        self.under_way.insert(self.count, UnderWay { unsent, deadline, completion, has_met });
         self.count = self.count.wrapping_add(1);
     }
 
@@ -119,9 +123,10 @@ impl Purges {
         self.under_way.values().map(|it| it.deadline).min()
     }
 
-    /// Takes out all.
-    pub(super) fn drain(&mut self) -> Vec<Completion<Purged>> {
-        std::mem::take(&mut self.under_way).into_values().map(|it| it.completion).collect()
+    /// Takes out all, each with whether the peer has spoken over a link before.
+    pub(super) fn drain(&mut self) -> Vec<(Completion<Purged>, bool)> {
+        let under_way = std::mem::take(&mut self.under_way);
+        under_way.into_values().map(|it| (it.completion, it.has_met)).collect()
     }
 }
 

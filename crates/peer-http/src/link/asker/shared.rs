@@ -90,7 +90,8 @@ impl Shared {
                 waiter.completion.tell(Err(error.clone()));
             }
         }
-        for completion in purges {
+        for (completion, has_met_before) in purges {
+            let is_plain = is_plain && !has_met_before;
             completion.tell(Err(if is_plain { spoke_no_frames() } else { error.clone() }));
         }
         end

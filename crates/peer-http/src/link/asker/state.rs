@@ -406,7 +406,8 @@ pub(super) struct Expired {
 /// What was under way when a link ended.
 pub(super) struct Unanswered {
     pub(super) gets: Vec<Waiter>,
-    pub(super) purges: Vec<Completion<Purged>>,
+    /// Each with whether the peer has spoken over an earlier link.
+    pub(super) purges: Vec<(Completion<Purged>, bool)>,
     /// Whether the owner has ever said HELLO.
     pub(super) has_met: bool,
 }
