@@ -5,6 +5,8 @@ use std::time::Duration;
 use carrotcache_peer::Entry;
 
 use crate::chance::Chance;
+use crate::clock::millis;
+use crate::held::{Held, NEVER};
 use crate::value::Value;
 
 /// What a group's builder was told of time.
@@ -67,9 +69,16 @@ impl Freshness {
         Entry::absent().with_fresh_for(self.jittered(time_to_live, chance))
     }
 
-    /// Returns how long a copy of another's value is fresh at most, if that is bounded.
-    pub(crate) fn mirror(&self, chance: &Chance) -> Option<Duration> {
-        self.mirror_time_to_live.map(|time| self.jittered(time, chance))
+    /// Returns what another node says, which was true at `since`, within the bounds of this group: a
+    /// plain peer knows of no times, and any peer may claim what it likes.
+    pub(crate) fn bounded(&self, held: Held, since: u64) -> Held {
+        held.until(end(since, self.time_to_live)).stale_at_most(self.serve_stale)
+    }
+
+    /// Returns a copy of what the owner has said, as it is kept here.
+    pub(crate) fn mirrored(&self, held: Held, since: u64, chance: &Chance) -> Held {
+        let time_to_live = self.mirror_time_to_live.map(|time| self.jittered(time, chance));
+        self.bounded(held, since).until(end(since, time_to_live))
     }
 
     /// Returns how old a value can be when a get returns it, counted from the end of its load; `None`
@@ -85,6 +94,14 @@ impl Freshness {
             return time;
         }
         time - time.mul_f64(self.jitter * chance.fraction())
+    }
+}
+
+/// Returns when what is fresh for so long from `since` on is no longer so.
+fn end(since: u64, fresh_for: Option<Duration>) -> u64 {
+    match fresh_for {
+        Some(time) if time < CENTURY => since.saturating_add(millis(time)),
+        _ => NEVER,
     }
 }
 
@@ -121,6 +138,27 @@ mod tests {
         let whole = Freshness { jitter: 1.0, ..freshness };
         assert_eq!(whole.jittered(Duration::MAX, &chance), Duration::MAX);
         assert!(whole.jittered(CENTURY - SECOND, &chance) < CENTURY);
+    }
+
+    #[test]
+    fn what_others_claim_is_bounded_by_what_the_group_allows() {
+        let group = Freshness {
+            jitter: 0.0,
+            time_to_live: Some(10 * SECOND),
+            serve_stale: 5 * SECOND,
+            ..Freshness::default()
+        };
+        let entry = |fresh: Duration, stale: Duration| {
+            Entry::new("630").with_fresh_for(fresh).with_stale_for(stale)
+        };
+        let bounded = |freshness: &Freshness, claim: &Entry| {
+            freshness.bounded(Held::new(claim.clone(), 1_000), 1_000).to_entry(1_000)
+        };
+        let (claim, modest) = (entry(Duration::MAX, Duration::MAX), entry(SECOND, SECOND));
+        assert_eq!(bounded(&group, &claim), entry(10 * SECOND, 5 * SECOND));
+        assert_eq!(bounded(&group, &modest), modest);
+        let for_good = Freshness { time_to_live: Some(3 * CENTURY), ..group };
+        assert_eq!(bounded(&for_good, &claim).fresh_for(), None, "no clock is to be asked");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) struct Held {
 }
 
 /// The moment that does not come.
-const NEVER: u64 = u64::MAX;
+pub(crate) const NEVER: u64 = u64::MAX;
 
 /// How good an entry is at some moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,12 @@ impl Held {
     /// Returns the entry, fresh until `moment` at the latest.
     pub(crate) fn until(self, moment: u64) -> Self {
         Self { expires: self.expires.min(moment), ..self }
+    }
+
+    /// Returns the entry, stale for at most this long once it is no longer fresh.
+    pub(crate) fn stale_at_most(self, time: Duration) -> Self {
+        let longest = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        Self { stale_ms: self.stale_ms.min(longest), ..self }
     }
 
     /// Returns the value, or `None` if there is no such thing.

@@ -13,10 +13,9 @@ use super::nesting::Nesting;
 use super::refresh::Refresh;
 use super::{Group, LONGEST};
 use crate::cache::Place;
-use crate::clock::millis;
 use crate::debts::Standing;
 use crate::error::GetError;
-use crate::held::Held;
+use crate::held::{Age, Held};
 use crate::home::Home;
 
 impl Group {
@@ -207,10 +206,10 @@ impl Forward {
         if held.value().is_none() || !(is_refresh || shared.mirror.admits()) {
             return held;
         }
-        let held = match shared.freshness.mirror(&shared.chance) {
-            Some(time) => held.until(self.asked.saturating_add(millis(time))),
-            None => held,
-        };
+        let held = shared.freshness.mirrored(held, self.asked, &shared.chance);
+        if held.age_at(shared.clock.now()) != Age::Fresh {
+            return held;
+        }
         shared.counters.mirrored.add_one();
         let may_keep = || self.group.may_keep(&self.key, &self.ticket);
         shared.cache.store(Place::Hot, Arc::clone(&self.key), held, may_keep)

@@ -120,7 +120,9 @@ impl Group {
             }
             Step::Open { attempt, token, closed, value } => {
                 let attempt = Attempt { sender: sender.incarnation, number: attempt };
-                let value = value.map(|entry| Held::new(entry, self.shared.clock.now()));
+                let now = self.shared.clock.now();
+                let freshness = &self.shared.freshness;
+                let value = value.map(|entry| freshness.bounded(Held::new(entry, now), now));
                 let opening = Opening { attempt, token, closed: &closed, value };
                 let (stood, kept) = self.open(&keys, opening);
                 Some(Fate::Opened { stood, kept })
