@@ -156,7 +156,7 @@ impl GroupCache {
     /// `may_keep` is asked under the lock of the key's shard: what is removed after it has answered
     /// is removed. What is kept is a copy that owns just its bytes: a loader may hand over a slice of
     /// something large, and the cache must not keep all of that alive. An entry that cannot fit, or is
-    /// no longer fresh, comes back as is.
+    /// no longer fresh, comes back as is. What there was of the key is older, and forgotten even then.
     pub(crate) fn store(
         &self,
         place: Place,
@@ -164,17 +164,15 @@ impl GroupCache {
         held: Held,
         may_keep: impl Fn() -> bool,
     ) -> Held {
-        if held.age_at(self.clock.now()) != Age::Fresh {
-            return held;
-        }
-        if held.value().is_none() {
-            self.store_absent(key, &held, may_keep);
-            return held;
-        }
-        if Charge.weight(&key, &held) > self.budget.max() {
-            self.oversized.fetch_add(1, Ordering::Relaxed);
-            // What it takes the place of is older.
-            self.forget(&key);
+        let is_fresh = held.age_at(self.clock.now()) == Age::Fresh;
+        let is_oversized = Charge.weight(&key, &held) > self.budget.max();
+        if held.value().is_none() || !is_fresh || is_oversized {
+            self.forget_if(&key, &may_keep);
+            match held.value() {
+                None if is_fresh => self.store_absent(key, held.clone(), may_keep),
+                Some(_) if is_oversized => _ = self.oversized.fetch_add(1, Ordering::Relaxed),
+                _ => {}
+            }
             return held;
         }
         let held = held.compact();
@@ -192,12 +190,9 @@ impl GroupCache {
         held
     }
 
-    /// Remembers that there is no such thing. What there was is forgotten.
-    fn store_absent(&self, key: Arc<str>, held: &Held, may_keep: impl Fn() -> bool) {
+    /// Remembers that there is no such thing, if the group does.
+    fn store_absent(&self, mut key: Arc<str>, mut held: Held, may_keep: impl Fn() -> bool) {
         let Some(absent) = &self.absent else { return };
-        drop(self.main.remove(&*key));
-        drop(self.hot.remove(&*key));
-        let (mut key, mut held) = (key, held.clone());
         while let Err(TryInsertError::NoRoom { key: same_key, value: same }) =
             absent.try_insert_if(key, held, |_| may_keep())
         {
@@ -235,19 +230,25 @@ impl GroupCache {
 
     /// Forgets what is known of a key.
     pub(crate) fn forget(&self, key: &str) {
+        self.forget_if(key, || true);
+    }
+
+    /// Forgets what is known of a key if whoever knows better `may_keep` that, which is asked as in
+    /// [`store`](Self::store).
+    pub(crate) fn forget_if(&self, key: &str, may_keep: impl Fn() -> bool) {
         let hash = self.main.hash(key);
-        for cache in [Some(&self.main), Some(&self.hot), self.absent.as_ref()].into_iter().flatten()
-        {
-            drop(cache.remove_hashed(hash, key));
+        for cache in self.all() {
+            drop(cache.remove_hashed_if(hash, key, |_| may_keep()));
         }
     }
 
     /// Forgets everything.
     pub(crate) fn forget_all(&self) {
-        for cache in [Some(&self.main), Some(&self.hot), self.absent.as_ref()].into_iter().flatten()
-        {
-            cache.clear();
-        }
+        self.all().for_each(Cache::clear);
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Entries> {
+        [&self.main, &self.hot].into_iter().chain(&self.absent)
     }
 
     /// Evicts one entry; `false` if there is none.

@@ -200,10 +200,15 @@ impl Forward {
     }
 
     /// Keeps a copy of the owner's value if the group's policy is in favour, which it was if there is
-    /// one already.
+    /// one already. Of what is not there no copy is left.
     fn mirror(&self, held: Held, is_refresh: bool) -> Held {
         let shared = &self.group.shared;
-        if held.value().is_none() || !(is_refresh || shared.mirror.admits()) {
+        let may_keep = || self.group.may_keep(&self.key, &self.ticket);
+        if held.value().is_none() {
+            shared.cache.forget_if(&self.key, may_keep);
+            return held;
+        }
+        if !(is_refresh || shared.mirror.admits()) {
             return held;
         }
         let held = shared.freshness.mirrored(held, self.asked, &shared.chance);
@@ -211,7 +216,6 @@ impl Forward {
             return held;
         }
         shared.counters.mirrored.add_one();
-        let may_keep = || self.group.may_keep(&self.key, &self.ticket);
         shared.cache.store(Place::Hot, Arc::clone(&self.key), held, may_keep)
     }
 

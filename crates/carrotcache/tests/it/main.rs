@@ -5,7 +5,10 @@
 mod allocations;
 mod at_hand;
 mod bad_input;
+mod bad_settings;
 mod cancel;
+mod cluster;
+mod expiry;
 mod get;
 #[cfg(feature = "http")]
 mod http;
@@ -16,10 +19,12 @@ mod logs;
 mod memory;
 mod messages;
 mod mirror;
+mod negatives;
 mod peers;
 #[cfg(all(unix, feature = "http"))]
 mod processes;
 mod quickstart;
+mod rows;
 mod runtimes;
 mod support;
 mod transport;

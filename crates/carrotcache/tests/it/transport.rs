@@ -10,6 +10,7 @@ use carrotcache::{
 };
 use tokio::time::Instant;
 
+use crate::rows::Hand;
 use crate::support::Source;
 
 /// A peer that owns all keys, and does with each request what a function says.
@@ -51,6 +52,15 @@ fn node(ask: impl Fn(Request, Completion) + Send + Sync + 'static) -> Node {
     Node::builder().peers(picker).build()
 }
 
+/// Such a node, whose clock is moved by hand.
+pub(crate) fn node_asking(
+    hand: &Hand,
+    ask: impl Fn(Request, Completion) + Send + Sync + 'static,
+) -> Node {
+    let picker = AllOf { peer: Arc::new(Fake(ask)), limits: Limits::default() };
+    Node::builder().peers(picker).clock(hand.clock(Duration::ZERO)).build()
+}
+
 fn group(source: &Source, ask: impl Fn(Request, Completion) + Send + Sync + 'static) -> Group {
     node(ask).group("g").loader(source.clone()).build().unwrap()
 }
@@ -59,10 +69,10 @@ fn group(source: &Source, ask: impl Fn(Request, Completion) + Send + Sync + 'sta
 pub(crate) fn assert_sums(stats: &Stats) {
     assert_eq!(
         stats.gets,
-        stats.main.hits + stats.hot.hits + stats.loads + stats.looks_missed,
+        stats.main.hits + stats.hot.hits + stats.absent.hits + stats.loads + stats.looks_missed,
         "{stats:?}"
     );
-    let loaded = stats.local_loads + stats.local_load_errs;
+    let loaded = stats.local_loads + stats.local_load_errs + stats.loads_refused;
     assert_eq!(stats.loads_deduped, stats.peer_loads + stats.peer_errors + loaded, "{stats:?}");
 }
 

@@ -1,0 +1,343 @@
+//! Whole nodes of one process over a transport that carries purges, whose messages can be lost or held
+//! back.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use carrotcache::peer::{Completion, Keys, Member, Purge, Purged, Step};
+use carrotcache::{
+    Answer, Group, GroupBuilder, Handler, Node, Owner, Peer, PeerError, PeerErrorKind, Picker,
+    Request,
+};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use crate::rows::{Hand, Table};
+use crate::transport::assert_sums;
+
+/// What becomes of a message of a purge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Arrives,
+    /// It arrives, and its answer is held back until [`Cluster::let_go`].
+    AnswerHeld,
+    /// It is held back itself.
+    Held,
+    /// It arrives, and its answer does not.
+    AnswerLost,
+    Lost,
+}
+
+/// A message of a purge, as the transport sees it.
+pub(crate) struct Sent<'a> {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) purge: &'a Purge,
+}
+
+impl Sent<'_> {
+    pub(crate) fn is_close(&self) -> bool {
+        matches!(self.purge.step, Step::Close { .. })
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.purge.step, Step::Open { .. })
+    }
+
+    pub(crate) fn is_tell(&self) -> bool {
+        matches!(self.purge.step, Step::Tell { .. })
+    }
+}
+
+type Router = dyn Fn(&Sent<'_>) -> Way + Send + Sync;
+type Configure = dyn Fn(GroupBuilder) -> GroupBuilder + Send + Sync;
+type OwnerOf = dyn Fn(usize, &str) -> usize + Send + Sync;
+
+/// Nodes that have a group `rows` over one table.
+pub(crate) struct Cluster {
+    pub(crate) groups: Vec<Group>,
+    pub(crate) table: Table,
+    pub(crate) hand: Hand,
+    pub(crate) wires: Arc<Wires>,
+    configure: Box<Configure>,
+}
+
+/// The transport of a [`Cluster`].
+pub(crate) struct Wires {
+    nodes: Mutex<Vec<Node>>,
+    incarnations: Vec<AtomicU64>,
+    is_down: Vec<AtomicBool>,
+    is_plain: Vec<AtomicBool>,
+    asked: Vec<AtomicUsize>,
+    /// Whom each node takes for its peers.
+    lists: Mutex<Vec<Vec<usize>>>,
+    owner: Box<OwnerOf>,
+    router: Mutex<Arc<Router>>,
+    gate: Semaphore,
+    held: AtomicUsize,
+    hand: Hand,
+    /// How long a request and an answer are on their way, on the clock that is moved by hand.
+    delays: Mutex<(Duration, Duration)>,
+    /// What was sent, one line each.
+    log: Mutex<Vec<String>>,
+}
+
+impl Cluster {
+    /// `count` nodes, all of whose keys belong to node `owner`.
+    pub(crate) fn owned_by(
+        owner: usize,
+        count: usize,
+        configure: impl Fn(GroupBuilder) -> GroupBuilder + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(count, move |_, _| owner, configure)
+    }
+
+    /// `owner(asker, key)` is the node that `asker` takes for the owner of `key`.
+    pub(crate) fn new(
+        count: usize,
+        owner: impl Fn(usize, &str) -> usize + Send + Sync + 'static,
+        configure: impl Fn(GroupBuilder) -> GroupBuilder + Send + Sync + 'static,
+    ) -> Self {
+        let others = |me| (0..count).filter(move |other| *other != me).collect();
+        let hand = Hand::new();
+        let wires = Arc::new(Wires {
+            nodes: Mutex::default(),
+            incarnations: (0..count).map(|node| AtomicU64::new(100 + node as u64)).collect(),
+            is_down: (0..count).map(|_| AtomicBool::new(false)).collect(),
+            is_plain: (0..count).map(|_| AtomicBool::new(false)).collect(),
+            asked: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+            lists: Mutex::new((0..count).map(others).collect()),
+            owner: Box::new(owner),
+            router: Mutex::new(Arc::new(|_: &Sent<'_>| Way::Arrives)),
+            gate: Semaphore::new(0),
+            held: AtomicUsize::new(0),
+            hand: hand.clone(),
+            delays: Mutex::default(),
+            log: Mutex::default(),
+        });
+        let (table, configure) = (Table::new(), Box::new(configure));
+        let mut cluster = Self { groups: Vec::new(), table, hand, wires, configure };
+        for node in 0..count {
+            let (node, group) = cluster.start(node);
+            cluster.wires.nodes.lock().unwrap().push(node);
+            cluster.groups.push(group);
+        }
+        cluster
+    }
+
+    fn start(&self, me: usize) -> (Node, Group) {
+        let offset = Duration::from_secs(1_000 * me as u64);
+        let picker = WiresPicker { me, wires: Arc::clone(&self.wires) };
+        let node = Node::builder().peers(picker).clock(self.hand.clock(offset)).build();
+        let group = (self.configure)(node.group("rows").loader(self.table.clone()));
+        let group = group.build().unwrap();
+        (node, group)
+    }
+
+    /// Ends the process of a node, and starts another that has its label.
+    pub(crate) fn restart(&mut self, me: usize) {
+        let (node, group) = self.start(me);
+        self.wires.incarnations[me].fetch_add(1_000, Ordering::SeqCst);
+        self.wires.nodes.lock().unwrap()[me] = node;
+        self.groups[me] = group;
+    }
+
+    pub(crate) fn node(&self, node: usize) -> Node {
+        self.wires.node(node)
+    }
+
+    /// The node as its peers name it.
+    pub(crate) fn member(&self, node: usize) -> Member {
+        self.wires.member(node)
+    }
+
+    /// Cuts a node off, or links it again.
+    pub(crate) fn set_down(&self, node: usize, is_down: bool) {
+        self.wires.is_down[node].store(is_down, Ordering::SeqCst);
+    }
+
+    /// Makes a node one that cannot be told to forget.
+    pub(crate) fn set_plain(&self, node: usize) {
+        self.wires.is_plain[node].store(true, Ordering::SeqCst);
+    }
+
+    /// Changes whom a node takes for its peers.
+    pub(crate) fn list(&self, node: usize, peers: &[usize]) {
+        self.wires.lists.lock().unwrap()[node] = peers.to_vec();
+    }
+
+    /// Decides what becomes of the messages of purges.
+    pub(crate) fn route(&self, router: impl Fn(&Sent<'_>) -> Way + Send + Sync + 'static) {
+        *self.wires.router.lock().unwrap() = Arc::new(router);
+    }
+
+    pub(crate) fn set_delays(&self, request: Duration, answer: Duration) {
+        *self.wires.delays.lock().unwrap() = (request, answer);
+    }
+
+    /// How many messages and answers are held back.
+    pub(crate) fn held(&self) -> usize {
+        self.wires.held.load(Ordering::SeqCst)
+    }
+
+    /// Lets what is held back go its way.
+    pub(crate) fn let_go(&self, messages: usize) {
+        self.wires.gate.add_permits(messages);
+    }
+
+    /// How often other nodes asked this one.
+    pub(crate) fn asked(&self, node: usize) -> usize {
+        self.wires.asked[node].load(Ordering::SeqCst)
+    }
+
+    /// Takes what was sent of purges until now: `0>1 close Tom`.
+    pub(crate) fn take_log(&self) -> Vec<String> {
+        std::mem::take(&mut self.wires.log.lock().unwrap())
+    }
+
+    /// What each node returns for a key.
+    pub(crate) async fn get_everywhere(&self, key: &str) -> Vec<String> {
+        let mut values = Vec::new();
+        for group in &self.groups {
+            values.push(group.get(key).await.unwrap().as_str().unwrap().to_owned());
+        }
+        values
+    }
+
+    /// Checks the sums of all nodes.
+    pub(crate) fn assert_sums(&self) {
+        self.groups.iter().for_each(|group| assert_sums(&group.stats()));
+    }
+}
+
+struct WiresPicker {
+    me: usize,
+    wires: Arc<Wires>,
+}
+
+impl Picker for WiresPicker {
+    fn owner(&self, key: &str) -> Owner {
+        let owner = (self.wires.owner)(self.me, key);
+        if owner == self.me { Owner::Local } else { Owner::Remote(self.wires.peer(self.me, owner)) }
+    }
+
+    fn peers(&self) -> Vec<Arc<dyn Peer>> {
+        let list = self.wires.lists.lock().unwrap()[self.me].clone();
+        list.into_iter().map(|peer| self.wires.peer(self.me, peer)).collect()
+    }
+
+    fn this_node(&self) -> Option<Member> {
+        Some(self.wires.member(self.me))
+    }
+}
+
+impl Wires {
+    fn node(&self, node: usize) -> Node {
+        self.nodes.lock().unwrap()[node].clone()
+    }
+
+    fn member(&self, node: usize) -> Member {
+        let incarnation = self.incarnations[node].load(Ordering::SeqCst);
+        Member { label: format!("node {node}").into(), incarnation }
+    }
+
+    fn peer(self: &Arc<Self>, from: usize, to: usize) -> Arc<dyn Peer> {
+        Arc::new(WiresPeer { label: format!("node {to}"), from, to, wires: Arc::clone(self) })
+    }
+
+    fn check(&self, from: usize, to: usize) -> Result<(), PeerError> {
+        let is_down = [from, to].iter().any(|node| self.is_down[*node].load(Ordering::SeqCst));
+        if is_down { Err(PeerErrorKind::Unreachable.into()) } else { Ok(()) }
+    }
+
+    async fn ask(&self, from: usize, to: usize, request: Request) -> Result<Answer, PeerError> {
+        self.asked[to].fetch_add(1, Ordering::SeqCst);
+        self.check(from, to)?;
+        let (there, back) = *self.delays.lock().unwrap();
+        self.hand.advance(there);
+        let answer = self.node(to).answer(request).await?;
+        self.hand.advance(back);
+        self.check(from, to)?;
+        if self.is_plain[to].load(Ordering::SeqCst) {
+            return Ok(answer);
+        }
+        Ok(answer.with_incarnation(self.member(to).incarnation))
+    }
+
+    async fn wait(&self) {
+        self.held.fetch_add(1, Ordering::SeqCst);
+        self.gate.acquire().await.unwrap().forget();
+        self.held.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    async fn purge(&self, from: usize, to: usize, purge: Purge) -> Result<Purged, PeerError> {
+        let sent = Sent { from, to, purge: &purge };
+        let router = Arc::clone(&self.router.lock().unwrap());
+        let way = router(&sent);
+        self.note(&sent);
+        if self.is_plain[to].load(Ordering::SeqCst) {
+            return Err(PeerErrorKind::Plain.into());
+        }
+        self.check(from, to)?;
+        match way {
+            Way::Lost => return Err(PeerErrorKind::TimedOut.into()),
+            Way::Held => self.wait().await,
+            _ => {}
+        }
+        let purged = self.node(to).purge(purge).await;
+        match way {
+            Way::AnswerLost => return Err(PeerErrorKind::TimedOut.into()),
+            Way::AnswerHeld => self.wait().await,
+            _ => {}
+        }
+        self.check(from, to)?;
+        purged
+    }
+
+    fn note(&self, sent: &Sent<'_>) {
+        let step = match &sent.purge.step {
+            Step::Close { .. } => "close",
+            Step::Open { value: None, .. } => "open",
+            Step::Open { value: Some(_), .. } => "open with a value",
+            Step::Tell { .. } => "tell",
+        };
+        let keys = match &sent.purge.keys {
+            Keys::All => "all".to_owned(),
+            Keys::These(keys) => keys.join(" "),
+        };
+        let line = format!("{}>{} {step} {keys}", sent.from, sent.to);
+        self.log.lock().unwrap().push(line);
+    }
+}
+
+struct WiresPeer {
+    label: String,
+    from: usize,
+    to: usize,
+    wires: Arc<Wires>,
+}
+
+impl Peer for WiresPeer {
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn ask(&self, request: Request, completion: Completion) {
+        let (from, to, wires) = (self.from, self.to, Arc::clone(&self.wires));
+        tokio::spawn(async move {
+            let deadline = Instant::from_std(request.deadline);
+            let answer = timeout_at(deadline, wires.ask(from, to, request)).await;
+            completion.tell(answer.unwrap_or(Err(PeerErrorKind::TimedOut.into())));
+        });
+    }
+
+    fn purge(&self, purge: Purge, completion: Completion<Purged>) {
+        let (from, to, wires) = (self.from, self.to, Arc::clone(&self.wires));
+        tokio::spawn(async move {
+            let deadline = Instant::from_std(purge.deadline);
+            let purged = timeout_at(deadline, wires.purge(from, to, purge)).await;
+            completion.tell(purged.unwrap_or(Err(PeerErrorKind::TimedOut.into())));
+        });
+    }
+}
