@@ -48,6 +48,7 @@ impl Group {
     ) {
         let newer_than = refresh.as_ref().map(Refresh::newer_than);
         if let Some(held) = self.look_again(&key, newer_than) {
+            refresh.into_iter().for_each(Refresh::succeeded);
             return leader.finish(Ok(held));
         }
         let forward = Forward {
@@ -195,6 +196,7 @@ impl Forward {
     fn end_with(mut self, answer: Answer) {
         self.note_answer();
         let is_refresh = self.refresh.take().map(Refresh::succeeded).is_some();
+        self.group.shared.refreshes.succeeded(&self.key);
         let held = self.mirror(Held::new(answer.entry, self.asked), is_refresh);
         self.leader.finish(Ok(held));
     }
@@ -256,10 +258,20 @@ impl Forward {
     /// Ends the flight with what the loader brings, in a task: whoever had the answer goes on.
     fn load_here(self) {
         let Self { group, key, leader, within, refresh, home, span, .. } = self;
+        let mut permit = None;
+        if refresh.is_some() && !leader.is_awaited() {
+            // A refresh does not wait for its turn.
+            permit = group.shared.limits.try_permit();
+            if permit.is_none() {
+                let group = group.shared_name();
+                return leader.finish(Err(GetError::Overloaded { group, key }));
+            }
+        }
         let is_nested = within.is_within(&group.shared);
-        let load = Load { place: Place::Hot, within, is_nested };
+        let newer_than = refresh.as_ref().map(Refresh::newer_than);
+        let load = Load { place: Place::Hot, within, is_nested, newer_than };
         let load = async move {
-            let loaded = group.load(&key, load).await;
+            let loaded = group.load(&key, load, permit).await;
             if loaded.is_ok() {
                 refresh.into_iter().for_each(Refresh::succeeded);
             }

@@ -1,5 +1,6 @@
 //! The LOAD flight: the loader runs here.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -31,6 +32,9 @@ pub(super) struct Load {
     /// Whether a load of this group, here or at a peer, waits for it. It must not wait for its turn
     /// then.
     pub(super) is_nested: bool,
+    /// Only an entry that expires after that moment spares the load: whoever it runs for has one that
+    /// does not.
+    pub(super) newer_than: Option<u64>,
 }
 
 /// A LOAD flight on its way.
@@ -45,16 +49,17 @@ pub(super) struct LoadFlight {
 }
 
 impl Group {
-    /// Waits for the LOAD flight of `key`, and starts it if there is none.
+    /// Waits for the LOAD flight of `key`, and starts it if there is none, with the `permit` if there is
+    /// one already.
     ///
     /// # Cancel safety
     ///
     /// May be dropped at any time; the flight goes on, unless it waits for its turn and nobody else
     /// waits for it.
-    pub(super) async fn load(&self, key: &str, load: Load) -> Fetched {
-        let is_nested = load.is_nested;
-        let start = |leader: Leader, key: Arc<str>, at: Where<'_>| {
-            let permit = is_nested.then_some(Permit::Inherited);
+    pub(super) async fn load(&self, key: &str, load: Load, permit: Option<Permit>) -> Fetched {
+        let (is_nested, permit) = (load.is_nested, Cell::new(permit));
+        let start = move |leader: Leader, key: Arc<str>, at: Where<'_>| {
+            let permit = permit.take().or_else(|| is_nested.then_some(Permit::Inherited));
             let (group, load) = (self.clone(), load.clone());
             LoadFlight { group, key, load, permit, refresh: None }.start(leader, at);
         };
@@ -77,8 +82,8 @@ impl LoadFlight {
     /// Dropped only when its runtime shuts down; who waits starts anew then.
     async fn run(mut self, leader: Leader, ticket: Ticket) {
         // A flight may have ended between its caller's miss and this one's start.
-        let newer_than = self.refresh.as_ref().map(Refresh::newer_than);
-        if let Some(held) = self.group.look_again(&self.key, newer_than) {
+        if let Some(held) = self.group.look_again(&self.key, self.load.newer_than) {
+            self.refresh.take().into_iter().for_each(Refresh::succeeded);
             return leader.finish(Ok(held));
         }
         let shared = &self.group.shared;
@@ -113,8 +118,9 @@ impl LoadFlight {
         let loaded = self.call_loader(deadline).await?;
         let ended = clock.now();
         let value = loaded.map_err(|error| self.failed(error))?;
-        if let Some(refresh) = self.refresh.take() {
-            refresh.succeeded();
+        match self.refresh.take() {
+            Some(refresh) => refresh.succeeded(),
+            None => self.group.shared.refreshes.succeeded(&self.key),
         }
         let cost = Duration::from_millis(ended.saturating_sub(began));
         Ok(self.keep(value, ended, cost, &ticket))

@@ -278,7 +278,8 @@ impl Group {
         let fetched = match self.shared.peers.picker.owner(key) {
             Owner::Local => {
                 let is_nested = within.is_within(&self.shared);
-                self.load(key, Load { place: Place::Main, within, is_nested }).await
+                let load = Load { place: Place::Main, within, is_nested, newer_than: None };
+                self.load(key, load, None).await
             }
             Owner::Remote(peer) => self.forward(key, &peer, &within).await,
         };

@@ -5,6 +5,7 @@
 //! fails, it is not tried again for a while, and the old entry does not last longer for it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use carrotcache_peer::Owner;
@@ -39,13 +40,15 @@ impl Group {
         match shared.peers.picker.owner(key) {
             Owner::Local => {
                 let Some(permit) = shared.limits.try_permit() else { return };
-                let load =
-                    Load { place: Place::Main, within: Nesting::default(), is_nested: false };
+                let newer_than = Some(found.held.expires());
+                let (place, within) = (Place::Main, Nesting::default());
+                let load = Load { place, within, is_nested: false, newer_than };
                 shared.loads.start(key, |leader, key: Arc<str>, at: Where<'_>| {
                     let refresh = Some(Refresh::new(self, &key, found.held.expires()));
-                    let group = self.clone();
-                    let permit = Some(permit);
-                    LoadFlight { group, key, load, permit, refresh }.start(leader, at);
+                    let (group, permit) = (self.clone(), Some(permit));
+                    // In a task at once: whoever has the answer already is not to run the loader.
+                    let apart = Where { is_here: false, ..at };
+                    LoadFlight { group, key, load, permit, refresh }.start(leader, apart);
                 });
             }
             Owner::Remote(owner) => {
@@ -97,6 +100,8 @@ impl Drop for Refresh {
 /// The keys whose refresh has failed of late.
 #[derive(Default)]
 pub(super) struct Refreshes {
+    /// How many there are: read without the lock by all who have fetched something.
+    count: AtomicUsize,
     failing: Mutex<HashMap<Arc<str>, Failing>>,
 }
 
@@ -111,22 +116,29 @@ impl Refreshes {
         self.lock().get(key).is_none_or(|failing| now >= failing.again)
     }
 
-    fn succeeded(&self, key: &str) {
-        self.lock().remove(key);
+    /// Notes that a new entry of a key was had, by a refresh or otherwise.
+    pub(super) fn succeeded(&self, key: &str) {
+        if self.count.load(Ordering::Relaxed) > 0 {
+            let mut failing = self.lock();
+            failing.remove(key);
+            self.count.store(failing.len(), Ordering::Relaxed);
+        }
     }
 
     fn failed(&self, key: &Arc<str>, now: u64) {
         let mut failing = self.lock();
         if failing.len() >= MAX_FAILING && !failing.contains_key(key) {
             failing.retain(|_, failing| now < failing.again);
+            self.count.store(failing.len(), Ordering::Relaxed);
             if failing.len() >= MAX_FAILING {
                 // One more is tried too often, which is no more than without all this.
                 return;
             }
         }
-        let failing = failing.entry(Arc::clone(key)).or_insert(Failing { pause: 0, again: 0 });
-        failing.pause = (failing.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        failing.again = now.saturating_add(failing.pause);
+        let this = failing.entry(Arc::clone(key)).or_insert(Failing { pause: 0, again: 0 });
+        this.pause = (this.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        this.again = now.saturating_add(this.pause);
+        self.count.store(failing.len(), Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Failing>> {

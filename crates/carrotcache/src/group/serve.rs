@@ -30,9 +30,10 @@ impl Group {
         }
         self.shared.counters.loads.add_one();
         let group = self.clone();
-        let load = Load { place: Place::Main, within: Nesting::default(), is_nested };
+        let (place, within) = (Place::Main, Nesting::default());
+        let load = Load { place, within, is_nested, newer_than: None };
         Reply::pending(async move {
-            let loaded = group.load(&key, load).await;
+            let loaded = group.load(&key, load, None).await;
             let held = group.or_stale(&key, loaded).map_err(PeerError::from)?;
             Ok(group.answer_with(&held))
         })

@@ -24,6 +24,7 @@ mod peers;
 #[cfg(all(unix, feature = "http"))]
 mod processes;
 mod quickstart;
+mod refresh;
 mod rows;
 mod runtimes;
 mod support;
