@@ -27,5 +27,6 @@ mod quickstart;
 mod refresh;
 mod rows;
 mod runtimes;
+mod stale_if_error;
 mod support;
 mod transport;
