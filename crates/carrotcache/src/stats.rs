@@ -139,6 +139,29 @@ impl Counter {
     }
 }
 
+/// What counts one when it is dropped, unless that was called off: for what may be dropped half way,
+/// when its runtime is shut down.
+pub(crate) struct Otherwise<'a>(Option<&'a Counter>);
+
+impl Counter {
+    /// Counts one when what is returned is dropped.
+    pub(crate) fn otherwise(&self) -> Otherwise<'_> {
+        Otherwise(Some(self))
+    }
+}
+
+impl Otherwise<'_> {
+    pub(crate) fn call_off(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Otherwise<'_> {
+    fn drop(&mut self) {
+        self.0.into_iter().for_each(Counter::add_one);
+    }
+}
+
 impl Counters {
     /// Reads all counts, beside those of the caches. What is not counted here is left at zero.
     pub(crate) fn snapshot(&self, main: CacheStats, hot: CacheStats, absent: CacheStats) -> Stats {

@@ -14,7 +14,7 @@ use super::flights::{Fetched, Leader, Ticket, Where};
 use super::limits::{NoPermit, Permit};
 use super::nesting::Nesting;
 use super::refresh::Refresh;
-use super::{Group, LONGEST};
+use super::{Group, LONGEST, Shared};
 use crate::cache::Place;
 use crate::error::GetError;
 use crate::held::Held;
@@ -90,21 +90,33 @@ impl LoadFlight {
         let deadline = Instant::now() + shared.load_timeout.min(LONGEST);
         let permit = match self.permit.take() {
             Some(permit) => Ok(permit),
-            None => shared.limits.permit(&self.key, deadline, || leader.is_awaited()).await,
+            None => self.wait_for_permit(deadline, &leader).await,
         };
         match permit {
             Ok(permit) => {
                 leader.run(self.load(deadline, ticket)).await;
                 drop(permit);
             }
-            Err(refused) => {
-                shared.counters.loads_refused.add_one();
-                if refused == NoPermit::Overloaded {
-                    let (group, key) = (self.group.shared_name(), Arc::clone(&self.key));
-                    leader.finish(Err(GetError::Overloaded { group, key }));
-                }
+            Err(NoPermit::Overloaded) => {
+                let (group, key) = (self.group.shared_name(), Arc::clone(&self.key));
+                leader.finish(Err(GetError::Overloaded { group, key }));
             }
+            // Whoever has come since then starts anew.
+            Err(NoPermit::Left) => {}
         }
+    }
+
+    /// Waits for its turn. It counts as refused unless that comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    async fn wait_for_permit(&self, until: Instant, leader: &Leader) -> Result<Permit, NoPermit> {
+        let Shared { limits, counters, .. } = &*self.group.shared;
+        let refused = counters.loads_refused.otherwise();
+        let permit = limits.permit(&self.key, until, || leader.is_awaited()).await?;
+        refused.call_off();
+        Ok(permit)
     }
 
     /// Runs the loader and keeps what it brings.
