@@ -1,7 +1,10 @@
 //! The FORWARD flight: the owner is asked.
 
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use carrotcache_peer::{Answer, Completion, Peer, PeerError, PeerErrorKind, Request};
 use tokio::time::Instant;
@@ -30,10 +33,54 @@ impl Group {
         owner: &Arc<dyn Peer>,
         within: &Nesting,
     ) -> Fetched {
+        let has_started = AtomicBool::new(false);
         let start = |leader: Leader, key: Arc<str>, at: Where<'_>| {
+            has_started.store(true, Ordering::Relaxed);
             self.start_forward(leader, key, at, owner, within.clone(), None);
         };
-        self.shared.forwards.join(key, start).await
+        let flight = self.shared.forwards.join(key, start);
+        if !within.is_within(&self.shared) {
+            return flight.await;
+        }
+        // The owner's load may wait for its turn, and for permits of loads that wait for this one. So
+        // may the load here, if the owner cannot be asked.
+        let urgent = self.shared.limits.urgent(key);
+        let (mut flight, mut is_first) = (pin!(flight), urgent.is_first);
+        poll_fn(|cx| {
+            let fetched = flight.as_mut().poll(cx);
+            let is_joined = fetched.is_pending() && !has_started.load(Ordering::Relaxed);
+            if std::mem::take(&mut is_first) && is_joined {
+                self.urge_owner(key, owner);
+            }
+            fetched
+        })
+        .await
+    }
+
+    /// Asks the owner once more, for a load within a load that has joined a flight of somebody else's:
+    /// what that has asked waits for its turn.
+    fn urge_owner(&self, key: &str, owner: &Arc<dyn Peer>) {
+        let Ok(home) = self.shared.peers.runtime.home() else { return };
+        let _entered = (!home.is_here()).then(|| home.handle().enter());
+        let request = self.request_for(Arc::from(key), true);
+        // The answer comes by the flight.
+        quietly(|| owner.ask(request, Completion::new(drop)));
+    }
+
+    /// Returns what an owner is asked, with the two limits that the transport keeps to.
+    ///
+    /// An owner that says that it is loading may take as long as a load may. It gets the peer timeout
+    /// on top, so that its verdict, that the load took too long, is here before the flight gives up
+    /// and loads a second time.
+    fn request_for(&self, key: Arc<str>, is_nested: bool) -> Request {
+        let shared = &self.shared;
+        let max_silence = shared.peers.timeout.min(LONGEST);
+        let longest_wait = shared.load_timeout.saturating_add(max_silence).min(LONGEST);
+        // The deadline is one of the clock that the transport will look at, which is the home's.
+        let deadline = Instant::now() + longest_wait;
+        Request::new(self.shared_name(), key, deadline.into_std())
+            .with_max_silence(max_silence)
+            .with_nested(is_nested)
     }
 
     /// Starts the FORWARD flight of `leader`.
@@ -64,6 +111,7 @@ impl Group {
             span: Span::current(),
             known: None,
             tellings: 0,
+            asking: Asking(Some(self.clone())),
         };
         let _entered = (!at.is_here).then(|| at.home.handle().enter());
         forward.ask(&**owner);
@@ -92,6 +140,26 @@ struct Forward {
     known: Option<u64>,
     /// How often the owner was told what it had missed.
     tellings: usize,
+    asking: Asking,
+}
+
+/// Counts what comes of asking an owner: that it could not be asked, if this is dropped before.
+struct Asking(Option<Group>);
+
+impl Asking {
+    fn end(&mut self, was_asked: bool) {
+        if let Some(Group { shared }) = self.0.take() {
+            let counters = &shared.counters;
+            let counter = if was_asked { &counters.peer_loads } else { &counters.peer_errors };
+            counter.add_one();
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.end(false);
+    }
 }
 
 /// How often an owner is told what it has missed, for one get. One that is another process each time
@@ -111,9 +179,10 @@ impl Forward {
         self.known = match standing {
             Standing::Even(known) => known,
             Standing::Owed => return self.tell_and_ask(),
-            Standing::Unreached => return self.load_here(),
+            Standing::Unreached => return self.give_up(),
         };
-        let request = self.request();
+        let is_nested = self.within.is_within(&self.group.shared);
+        let request = self.group.request_for(Arc::clone(&self.key), is_nested);
         let completion = Completion::new(move |answer| self.end(answer));
         // A transport that panics drops the completion, which tells an error. The panic itself is of
         // no use to whoever wants the value.
@@ -134,7 +203,7 @@ impl Forward {
                 let owner = Arc::clone(&self.owner);
                 self.ask(&*owner);
             } else {
-                self.load_here();
+                self.give_up();
             }
         };
         home.handle().spawn(telling.instrument(span));
@@ -152,38 +221,19 @@ impl Forward {
         })
     }
 
-    /// Returns what the owner is asked, with the two limits that the transport keeps to.
-    ///
-    /// An owner that says that it is loading may take as long as a load may. It gets the peer timeout
-    /// on top, so that its verdict, that the load took too long, is here before the flight gives up
-    /// and loads a second time.
-    fn request(&self) -> Request {
-        let shared = &self.group.shared;
-        let max_silence = shared.peers.timeout.min(LONGEST);
-        let longest_wait = shared.load_timeout.saturating_add(max_silence).min(LONGEST);
-        // The deadline is one of the clock that the transport will look at, which is the home's.
-        let deadline = Instant::now() + longest_wait;
-        let (group, key) = (self.group.shared_name(), Arc::clone(&self.key));
-        Request::new(group, key, deadline.into_std())
-            .with_max_silence(max_silence)
-            .with_nested(self.within.is_within(shared))
-    }
-
     /// Ends the flight with the owner's answer, or starts a load if the owner could not be asked.
     ///
     /// Runs wherever the transport has the answer, a panic's unwinding included, so it neither waits
     /// nor panics. Should what is the user's code in it panic, such as the drop of a value, the
     /// flight is abandoned, and those who wait start anew.
-    fn end(self, answer: Result<Answer, PeerError>) {
+    fn end(mut self, answer: Result<Answer, PeerError>) {
         let mut is_of_another = false;
         quietly(|| is_of_another = self.is_of_another(&answer));
         if is_of_another {
             return self.tell_and_ask();
         }
-        let counters = &self.group.shared.counters;
         let was_asked = answer.as_ref().map_or_else(PeerError::is_verdict, |_| true);
-        let counter = if was_asked { &counters.peer_loads } else { &counters.peer_errors };
-        counter.add_one();
+        self.asking.end(was_asked);
         quietly(|| match answer {
             Ok(answer) => self.end_with(answer),
             Err(error) => {
@@ -253,6 +303,12 @@ impl Forward {
     /// while the transport panics already.
     fn label(&self) -> Arc<str> {
         if std::thread::panicking() { "(panicking)".into() } else { self.owner.label().into() }
+    }
+
+    /// Does without the owner, which has missed a remove and cannot be told.
+    fn give_up(mut self) {
+        self.asking.end(false);
+        self.load_here();
     }
 
     /// Ends the flight with what the loader brings, in a task: whoever had the answer goes on.

@@ -113,8 +113,13 @@ impl Limits {
     ///
     /// As that of `flight`.
     pub(crate) async fn urge<F: Future>(&self, key: &str, flight: F) -> F::Output {
-        let _urgent = Urgent::new(self, key);
+        let _urgent = self.urgent(key);
         flight.await
+    }
+
+    /// Notes that a load that has a permit waits for `key`, until what is returned is dropped.
+    pub(crate) fn urgent<'a>(&'a self, key: &'a str) -> Urgent<'a> {
+        Urgent::new(self, key)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Key>> {
@@ -176,9 +181,11 @@ impl Drop for Queued<'_> {
 }
 
 /// A load within a load that waits for a key.
-struct Urgent<'a> {
+pub(crate) struct Urgent<'a> {
     limits: &'a Limits,
     key: &'a str,
+    /// Whether no other was there before it.
+    pub(crate) is_first: bool,
 }
 
 impl<'a> Urgent<'a> {
@@ -187,14 +194,16 @@ impl<'a> Urgent<'a> {
         if !keys.contains_key(key) {
             keys.insert(Arc::from(key), Key::default());
         }
+        let mut is_first = true;
         if let Some(noted) = keys.get_mut(key) {
+            is_first = noted.urgent == 0;
             noted.urgent += 1;
             if let Some(queued) = &noted.queued {
                 queued.notify_one();
             }
         }
         drop(keys);
-        Self { limits, key }
+        Self { limits, key, is_first }
     }
 }
 

@@ -13,6 +13,7 @@ mod get;
 #[cfg(feature = "http")]
 mod http;
 mod invariants;
+mod limits;
 #[cfg(feature = "http")]
 mod links;
 mod logs;
