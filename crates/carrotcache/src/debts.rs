@@ -146,9 +146,12 @@ impl Debts {
     /// Notes which process a peer is. Returns whether it has missed anything: a new one has missed all
     /// that this process ever purged.
     pub(crate) fn met(&self, label: &str, incarnation: u64) -> bool {
-        if !self.can_be_any() {
-            return false;
-        }
+        self.can_be_any() && self.introduce(label, incarnation)
+    }
+
+    /// Does what [`met`](Self::met) does with a peer that is about to have something purged here: it
+    /// is no stranger to that, even if it is the first purge of this process.
+    pub(crate) fn introduce(&self, label: &str, incarnation: u64) -> bool {
         let mut inner = self.lock();
         inner.meet(label, self.clock.now());
         let Some(peer) = inner.peers.get_mut(label) else { return false };
@@ -291,12 +294,13 @@ impl Debtor {
     fn owe(&mut self, group: &Arc<str>, keys: &Keys, stamp: u64) {
         let owed = self.owed.entry(Arc::clone(group));
         let owed = owed.or_insert_with(|| Owed::These(HashMap::new()));
-        match (&mut *owed, keys) {
-            (Owed::These(known), Keys::These(keys)) if known.len() + keys.len() <= MAX_KEYS => {
-                known.extend(keys.iter().map(|key| (Arc::clone(key), stamp)));
+        if let (Owed::These(known), Keys::These(keys)) = (&mut *owed, keys) {
+            known.extend(keys.iter().map(|key| (Arc::clone(key), stamp)));
+            if known.len() <= MAX_KEYS {
+                return;
             }
-            _ => *owed = Owed::All(stamp),
         }
+        *owed = Owed::All(stamp);
     }
 
     fn settle(&mut self, bill: &Bill) {

@@ -151,9 +151,10 @@ impl Peers {
         Ok(())
     }
 
-    /// Sees to it that whoever has missed something is told once that is possible, in a task.
+    /// Sees to it that whoever has missed something is told once that is possible, in a task. There is
+    /// none if nobody has.
     pub(crate) fn tell_later(self: &Arc<Self>) {
-        if self.teller.is_running.swap(true, Ordering::AcqRel) {
+        if !self.debts.are_any() || self.teller.is_running.swap(true, Ordering::AcqRel) {
             return;
         }
         match self.runtime.home() {

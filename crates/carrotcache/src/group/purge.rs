@@ -111,7 +111,7 @@ impl Group {
         peers.debts.list(&peers.picker.peers());
         let Purge { keys, sender, step, .. } = purge;
         let is_round = !matches!(step, Step::Tell { .. });
-        peers.debts.met(&sender.label, sender.incarnation);
+        peers.debts.introduce(&sender.label, sender.incarnation);
         self.shared.counters.purges.add_one();
         let fate = match step {
             Step::Close { attempt } => {
@@ -129,6 +129,8 @@ impl Group {
             }
             Step::Tell { told } => self.be_told(&keys, &sender, told).map(|()| Fate::Told),
         };
+        // The remover remembers them too, and may not live to tell them.
+        peers.tell_later();
         let Some(fate) = fate else {
             let error = PeerError::new(PeerErrorKind::Overloaded);
             return Reply::ready(Err(error.with_source("too many keys are being removed")));

@@ -85,10 +85,7 @@ impl Removal {
             }
             sleep(PAUSE).await;
         }
-        let peers = &self.group.shared.peers;
-        if peers.debts.are_any() {
-            peers.tell_later();
-        }
+        self.group.shared.peers.tell_later();
         let Attempted { is_settled, unreached, plain, .. } = attempted;
         if !is_settled {
             return Err(RemoveError::Unsettled { unreached, plain });

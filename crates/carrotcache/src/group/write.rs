@@ -179,6 +179,7 @@ impl Group {
     fn purge_alone(&self, keys: &Keys) {
         let Group { shared } = self;
         self.purge(keys, None, || shared.peers.debts.owe(&shared.name, keys, &[]));
+        shared.peers.tell_later();
         shared.counters.removes.add_one();
     }
 
@@ -187,6 +188,7 @@ impl Group {
         let Some(token) = self.close(attempt, keys) else { return self.purge_alone(keys) };
         let value = Some(Held::new(entry, self.shared.clock.now()));
         self.open(keys, Opening { attempt, token, closed: &[], value });
+        self.shared.peers.tell_later();
         self.shared.counters.removes.add_one();
     }
 

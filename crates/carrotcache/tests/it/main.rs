@@ -26,6 +26,7 @@ mod peers;
 mod processes;
 mod quickstart;
 mod refresh;
+mod remove;
 mod rows;
 mod runtimes;
 mod stale_if_error;
