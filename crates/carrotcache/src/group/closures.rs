@@ -38,6 +38,8 @@ struct Inner {
     /// The closures of each key, and those of all keys.
     of_key: HashMap<Arc<str>, Vec<u64>>,
     of_all: Vec<u64>,
+    /// How many keys they close, those of each closure counted: a key may be closed many times.
+    closed: usize,
     /// The last token that was given out. The first is random: no process gives out another's.
     token: u64,
     /// When the first of them lapses, or before.
@@ -64,6 +66,7 @@ impl Closures {
             closures: HashMap::new(),
             of_key: HashMap::new(),
             of_all: Vec::new(),
+            closed: 0,
             token: RandomState::new().hash_one(()),
             first_lapse: u64::MAX,
         };
@@ -89,11 +92,7 @@ impl Closures {
         if let Some(token) = before.map(|(token, _)| *token) {
             inner.remove(token);
         }
-        let more = match keys {
-            Keys::All => 1,
-            Keys::These(keys) => keys.len(),
-        };
-        if inner.of_key.len() + inner.of_all.len() + more > MAX_CLOSED {
+        if inner.closed + count(keys) > MAX_CLOSED {
             self.count.store(inner.closures.len(), Ordering::Release);
             return Err(Full);
         }
@@ -142,6 +141,14 @@ impl Closures {
     }
 }
 
+/// Returns for how many keys a closure counts.
+fn count(keys: &Keys) -> usize {
+    match keys {
+        Keys::All => 1,
+        Keys::These(keys) => keys.len().max(1),
+    }
+}
+
 impl Inner {
     fn add(&mut self, attempt: Attempt, keys: Keys, lapses: u64) -> u64 {
         self.token = self.token.wrapping_add(1);
@@ -160,6 +167,7 @@ impl Inner {
                 }
             }
         }
+        self.closed += count(&keys);
         self.first_lapse = self.first_lapse.min(lapses);
         self.closures.insert(token, Closure { attempt, keys, is_alone, lapses });
         token
@@ -167,6 +175,7 @@ impl Inner {
 
     fn remove(&mut self, token: u64) -> Option<Closure> {
         let closure = self.closures.remove(&token)?;
+        self.closed -= count(&closure.keys);
         match &closure.keys {
             Keys::All => self.of_all.retain(|of_all| *of_all != token),
             Keys::These(keys) => {
@@ -307,5 +316,8 @@ mod tests {
         closures.close(attempt(2), &these(["Tom"])).expect("it takes the place of its own");
         hand.store(LAPSE, Ordering::Relaxed);
         closures.close(attempt(5), &many(0)).expect("the others have lapsed");
+        let of_nothing =
+            (6..).take_while(|number| closures.close(attempt(*number), &these([])).is_ok());
+        assert_eq!(of_nothing.count(), MAX_CLOSED / 2, "even a closure of no key takes room");
     }
 }

@@ -107,6 +107,7 @@ impl Removal {
         let targets = self.targets();
         self.group.shared.peers.debts.list(&targets);
         let Some((attempt, token)) = self.close_here(&me) else {
+            self.remove_here_alone();
             let unreached = targets.iter().map(|peer| Arc::from(peer.label())).collect();
             return Attempted { unreached, ..Attempted::default() };
         };
@@ -145,6 +146,14 @@ impl Removal {
         self.group.purge(&self.keys, None, || {});
         let plain = self.targets().iter().map(|peer| Arc::from(peer.label())).collect();
         Attempted { is_settled: true, plain, ..Attempted::default() }
+    }
+
+    /// Removes the keys here, and owes them to everybody else, who is told later: too much is closed here
+    /// to do it in rounds.
+    fn remove_here_alone(&self) {
+        let Group { shared } = &self.group;
+        let owe = || shared.peers.debts.owe(&shared.name, &self.keys, &[]);
+        self.group.purge(&self.keys, None, owe);
     }
 
     /// Returns whom a remove has to reach: the peers, those that leave among them.

@@ -27,6 +27,7 @@ mod processes;
 mod quickstart;
 mod refresh;
 mod remove;
+mod rounds;
 mod rows;
 mod runtimes;
 mod stale_if_error;
