@@ -16,9 +16,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use carrotcache_peer::{
-    Entry, Fate, Keys, Member, Owner, Peer, PeerErrorKind, Purge, Purged, Step,
-};
+use carrotcache_peer::{Fate, Keys, Member, Owner, Peer, PeerErrorKind, Purge, Purged, Step};
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
@@ -39,7 +37,7 @@ pub(super) struct Removal {
     pub(super) group: Group,
     pub(super) keys: Keys,
     /// What the one key is set to.
-    pub(super) value: Option<Entry>,
+    pub(super) value: Option<Held>,
     /// The keys as they were closed here in advance, for the first attempt.
     pub(super) closed: Option<(Attempt, u64)>,
 }
@@ -120,9 +118,7 @@ impl Removal {
         let owner = value.and_then(|value| self.owner_of_the_key().map(|owner| (owner, value)));
         if self.group.shared.peers.rules.second_round {
             let here = match &owner {
-                Some((Owner::Local, value)) => {
-                    Some(Held::new(value.clone(), self.group.shared.clock.now()))
-                }
+                Some((Owner::Local, value)) => Some(value.clone()),
                 _ => None,
             };
             let opening = Opening { attempt, token, closed: &members, value: here };
@@ -221,14 +217,14 @@ impl Removal {
         me: &Member,
         attempt: Attempt,
         members: &[Member],
-        owner: Option<(Owner, Entry)>,
+        owner: Option<(Owner, Held)>,
     ) -> Vec<(Arc<str>, bool)> {
         let owner = &owner;
         let rounds = closed.into_iter().map(|closed| async move {
             let Closed { peer, member, token } = closed;
             let value = match owner {
                 Some((Owner::Remote(owner), value)) if *owner.label() == *member.label => {
-                    Some(value.clone())
+                    Some(value.to_entry(self.group.shared.clock.now()))
                 }
                 _ => None,
             };

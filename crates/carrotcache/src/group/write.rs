@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use carrotcache_peer::{Entry, Keys, Purge};
+use carrotcache_peer::{Keys, Purge};
 use futures_util::future::join_all;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -152,22 +152,33 @@ impl Group {
         let value = value.into_value();
         let (len, key) = (value.bytes().len(), Arc::<str>::from(key));
         let entry = self.shared.freshness.entry(value, &self.shared.chance);
+        let held = Held::new(entry, self.shared.clock.now());
         let fits = self.shared.cache.fits(&key, len);
         let keys = Keys::These(vec![key]);
         if self.is_alone() {
-            self.set_alone(&keys, entry);
+            self.set_alone(&keys, held);
         } else {
-            // Closed at once: of two sets that are called one after the other, the second one finds
-            // the first, or what it left.
-            let closed = self.me().and_then(|me| {
-                let number = self.shared.peers.next_attempt();
-                let attempt = Attempt { sender: me.incarnation, number };
-                Some((attempt, self.close(attempt, &keys)?))
-            });
-            let value = fits.then_some(entry);
-            self.run_apart(Removal { group: self.clone(), keys, value, closed }).await?;
+            self.run_apart(self.closed_for_set(keys, fits.then_some(held))?).await?;
         }
         if fits { Ok(()) } else { Err(SetError::TooLarge { group: self.shared_name(), len }) }
+    }
+
+    /// Closes the key of a set here, and returns what is left to be done.
+    ///
+    /// It is closed at once: of two sets that are called one after the other, the second one finds the
+    /// first, or what it left.
+    fn closed_for_set(&self, keys: Keys, value: Option<Held>) -> Result<Removal, RemoveError> {
+        let peers = &self.shared.peers;
+        // Asked for first: what is closed here has to be opened by a task.
+        peers.runtime.home()?;
+        // Met before they could have missed anything.
+        peers.debts.list(&peers.picker.peers());
+        let closed = self.me().and_then(|me| {
+            let attempt = Attempt { sender: me.incarnation, number: peers.next_attempt() };
+            Some((attempt, self.close(attempt, &keys)?))
+        });
+        let value = value.filter(|_| closed.is_some());
+        Ok(Removal { group: self.clone(), keys, value, closed })
     }
 
     /// Returns whether no other node has to be told anything.
@@ -183,11 +194,10 @@ impl Group {
         shared.counters.removes.add_one();
     }
 
-    fn set_alone(&self, keys: &Keys, entry: Entry) {
+    fn set_alone(&self, keys: &Keys, held: Held) {
         let attempt = Attempt { sender: 0, number: self.shared.peers.next_attempt() };
         let Some(token) = self.close(attempt, keys) else { return self.purge_alone(keys) };
-        let value = Some(Held::new(entry, self.shared.clock.now()));
-        self.open(keys, Opening { attempt, token, closed: &[], value });
+        self.open(keys, Opening { attempt, token, closed: &[], value: Some(held) });
         self.shared.peers.tell_later();
         self.shared.counters.removes.add_one();
     }

@@ -12,6 +12,7 @@ mod expiry;
 mod get;
 #[cfg(feature = "http")]
 mod http;
+mod interleavings;
 mod invariants;
 mod limits;
 #[cfg(feature = "http")]
@@ -30,6 +31,7 @@ mod remove;
 mod rounds;
 mod rows;
 mod runtimes;
+mod set;
 mod stale_if_error;
 mod support;
 mod transport;

@@ -80,9 +80,9 @@ impl Table {
         }))
     }
 
-    /// Updates all rows.
-    pub(crate) fn update(&self) {
-        self.0.version.fetch_add(1, Ordering::SeqCst);
+    /// Updates all rows, and returns the version that they have now.
+    pub(crate) fn update(&self) -> u64 {
+        self.0.version.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     pub(crate) fn set_mode(&self, mode: Mode) {

@@ -97,9 +97,9 @@ async fn what_is_removed_does_not_come_back_for_an_error() {
     for by_clear in [false, true] {
         let (group, _, table) = with_an_expired_value(|builder| builder).await;
         if by_clear {
-            group.clear().await.unwrap()
+            group.clear().await.unwrap();
         } else {
-            group.remove("Tom").await.unwrap()
+            group.remove("Tom").await.unwrap();
         }
         table.set_mode(Mode::Fails);
         assert!(matches!(group.get("Tom").await, Err(GetError::LoadFailed { .. })));
