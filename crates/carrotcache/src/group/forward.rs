@@ -255,7 +255,7 @@ impl Forward {
     /// one already. Of what is not there no copy is left.
     fn mirror(&self, held: Held, is_refresh: bool) -> Held {
         let shared = &self.group.shared;
-        let may_keep = || self.group.may_keep(&self.key, &self.ticket);
+        let may_keep = || self.group.may_keep(&self.key, &shared.forwards, &self.ticket);
         if held.value().is_none() {
             shared.cache.forget_if(&self.key, may_keep);
             return held;

@@ -150,7 +150,7 @@ impl LoadFlight {
             }
         };
         let held = Held::new(entry, ended).with_cost(cost);
-        let may_keep = || self.group.may_keep(&self.key, ticket);
+        let may_keep = || self.group.may_keep(&self.key, &shared.loads, ticket);
         shared.cache.store(self.load.place, Arc::clone(&self.key), held, may_keep)
     }
 

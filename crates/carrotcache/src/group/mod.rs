@@ -317,11 +317,11 @@ impl Group {
         found
     }
 
-    /// Returns whether what a flight brings for `key` may be kept. It is asked under the lock of the
-    /// key's part of the cache.
-    fn may_keep(&self, key: &str, ticket: &Ticket) -> bool {
-        let Shared { loads, closures, peers, .. } = &*self.shared;
-        let is_valid = loads.is_valid(ticket) || !peers.rules.void;
+    /// Returns whether what one of the `flights` brings for `key` may be kept. It is asked under the
+    /// lock of the key's part of the cache.
+    fn may_keep(&self, key: &str, flights: &Flights, ticket: &Ticket) -> bool {
+        let Shared { closures, peers, .. } = &*self.shared;
+        let is_valid = flights.is_valid(ticket) || !peers.rules.void;
         is_valid && !(closures.is_closed(key) && peers.rules.closed)
     }
 }

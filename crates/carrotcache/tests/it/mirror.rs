@@ -73,3 +73,17 @@ async fn a_key_that_becomes_ours_leaves_hot() {
     assert_eq!(asked, Answer::new("Tom!"));
     assert_eq!(mesh.sources[0].calls_for("Tom"), 0);
 }
+
+#[test]
+fn a_node_that_has_moved_to_another_runtime_mirrors_as_before() {
+    let dying = tokio::runtime::Runtime::new().unwrap();
+    let mesh = dying.block_on(async { pair(Mirroring::Always, 1 << 20) });
+    dying.block_on(mesh.groups[0].get("Tom")).unwrap();
+    drop(dying);
+    let surviving = tokio::runtime::Runtime::new().unwrap();
+    for key in ["Jack", "Sam"] {
+        assert_eq!(surviving.block_on(mesh.groups[0].get(key)).unwrap(), *format!("{key}!"));
+    }
+    let stats = mesh.groups[0].stats();
+    assert_eq!((stats.hot.items, mesh.sources[1].calls_for("Sam")), (3, 1));
+}
