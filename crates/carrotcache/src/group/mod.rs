@@ -6,8 +6,10 @@
 //! `refresh` fetches what is about to expire.
 //!
 //! `write` is for values that change. It removes by `remove`, in two rounds over all nodes, each of
-//! which does its part by `purge`, with the keys closed meanwhile by `closures`.
+//! which does its part by `purge`, with the keys closed meanwhile by `closures`. Removes that are
+//! called at the same time travel together, by `batch`.
 
+mod batch;
 mod closures;
 mod flights;
 mod forward;
@@ -36,6 +38,7 @@ use crate::held::{Age, Held};
 use crate::loader::ErasedLoader;
 use crate::peers::Peers;
 use crate::stats::{Counters, Stats};
+use batch::Removals;
 use closures::Closures;
 use flights::{Fetched, Flights, Ticket};
 use limits::Limits;
@@ -44,7 +47,6 @@ use mirror::Mirror;
 pub use mirror::Mirroring;
 use nesting::Nesting;
 use refresh::Refreshes;
-use write::Removals;
 
 /// Longer than anyone waits for anything, and short enough to be added to the present.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
