@@ -1,6 +1,6 @@
 //! Telling peers what they have missed.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -29,9 +29,17 @@ pub(crate) struct Teller {
     /// The tellings under way: those who want the same peer told share one.
     /// Made when the first peer has missed something.
     tellings: OnceLock<singleflight::Group<String, (), PeerError>>,
-    /// Whether the task is there that tells whoever can be told.
-    is_running: AtomicBool,
+    /// The number of the runtime, and one more, on which the task is that tells whoever can be told;
+    /// zero if there is none. One on a runtime that the node has left may never run.
+    runs_at: AtomicU64,
     attempts: AtomicU64,
+}
+
+impl Teller {
+    /// Changes what is said of the task, if that is so at present.
+    fn replace(&self, present: u64, new: u64) -> bool {
+        self.runs_at.compare_exchange(present, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
 }
 
 impl Peers {
@@ -154,16 +162,14 @@ impl Peers {
     /// Sees to it that whoever has missed something is told once that is possible, in a task. There is
     /// none if nobody has.
     pub(crate) fn tell_later(self: &Arc<Self>) {
-        if !self.debts.are_any() || self.teller.is_running.swap(true, Ordering::AcqRel) {
+        if !self.debts.are_any() {
             return;
         }
-        match self.runtime.home() {
-            Ok(home) => {
-                let running = Running { peers: Arc::downgrade(self), is_it: true };
-                home.handle().spawn(running.run());
-            }
-            // Whoever asks such a peer tells it first.
-            Err(_no_runtime) => self.teller.is_running.store(false, Ordering::Release),
+        // Without a runtime whoever asks such a peer tells it first.
+        let Ok(home) = self.runtime.home() else { return };
+        let at = home.number() + 1;
+        if self.teller.runs_at.swap(at, Ordering::AcqRel) != at {
+            home.handle().spawn(Running { peers: Arc::downgrade(self), at }.run());
         }
     }
 }
@@ -171,17 +177,18 @@ impl Peers {
 /// The task that tells whoever can be told, until all are. It does not keep the node alive.
 struct Running {
     peers: Weak<Peers>,
-    /// Whether it is this task of which the teller says that it runs.
-    is_it: bool,
+    /// What the teller says of this task; zero once it has said that it ends.
+    at: u64,
 }
 
 impl Running {
     /// Says that it ends, unless something was missed meanwhile that nobody else sees to.
     fn ends(&mut self, peers: &Peers) -> bool {
-        let is_running = &peers.teller.is_running;
-        is_running.store(false, Ordering::Release);
-        self.is_it = peers.debts.are_any() && !is_running.swap(true, Ordering::AcqRel);
-        !self.is_it
+        let at = std::mem::take(&mut self.at);
+        if peers.teller.replace(at, 0) && peers.debts.are_any() && peers.teller.replace(0, at) {
+            self.at = at;
+        }
+        self.at == 0
     }
 
     /// # Cancel safety
@@ -210,8 +217,11 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(peers) = self.peers.upgrade().filter(|_| self.is_it) {
-            peers.teller.is_running.store(false, Ordering::Release);
+        if self.at != 0
+            && let Some(peers) = self.peers.upgrade()
+        {
+            // Unless another has taken its place.
+            let _ = peers.teller.replace(self.at, 0);
         }
     }
 }

@@ -43,10 +43,12 @@ impl Group {
             // The semaphore is never closed.
             let Ok(room) = room.await else { break };
             let (tell, told) = oneshot::channel();
-            let is_first = self.shared.removals.push(Waiting { keys, tell, _room: room });
+            let waiting = Waiting { keys, tell, _room: room };
+            let is_first = self.shared.removals.push(waiting, home.number());
             waits.push(wait_for(&home, told));
             if is_first {
-                let running = Running { group: self.clone(), has_ended: false };
+                let (group, number) = (self.clone(), home.number());
+                let running = Running { group, home: number, has_ended: false };
                 home.handle().spawn(running.run());
             }
         }
@@ -144,8 +146,9 @@ pub(super) struct Removals {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Waiting>,
-    /// Whether the task is there that empties it.
-    is_running: bool,
+    /// The number of the runtime on which the task is that empties it. One on a runtime that the node
+    /// has left may never run.
+    emptied_at: Option<u64>,
 }
 
 /// Keys to be removed, and who waits for it.
@@ -163,19 +166,20 @@ impl Default for Removals {
 }
 
 impl Removals {
-    /// Adds keys. Returns whether nobody empties the queue yet, which the caller then sees to.
-    fn push(&self, waiting: Waiting) -> bool {
+    /// Adds keys. Returns whether nobody at `home` empties the queue yet, which the caller then sees
+    /// to.
+    fn push(&self, waiting: Waiting, home: u64) -> bool {
         let mut queue = self.lock();
         queue.waiting.push(waiting);
-        let is_first = !std::mem::replace(&mut queue.is_running, true);
+        let is_first = queue.emptied_at.replace(home) != Some(home);
         drop(queue);
         self.more.notify_one();
         is_first
     }
 
-    /// Takes as many as travel in one message. If nothing waits, and whoever empties the queue
-    /// `is_idle`, that is over.
-    fn take(&self, is_idle: bool) -> Vec<Waiting> {
+    /// Takes as many as travel in one message. If nothing waits, and whoever empties the queue at
+    /// `home` `is_idle`, that is over.
+    fn take(&self, home: u64, is_idle: bool) -> Vec<Waiting> {
         let mut queue = self.lock();
         let (mut count, mut bytes) = (0, 0);
         let fits = queue.waiting.iter().take_while(|waiting| {
@@ -185,7 +189,9 @@ impl Removals {
             is_first || (count <= Purge::MAX_KEYS && bytes <= MAX_BATCH_BYTES)
         });
         let fits = fits.count();
-        queue.is_running = fits > 0 || !is_idle;
+        if fits == 0 && is_idle {
+            queue.end(home);
+        }
         queue.waiting.drain(..fits).collect()
     }
 
@@ -194,9 +200,21 @@ impl Removals {
     }
 }
 
+impl Queue {
+    /// Notes that nobody at `home` empties it any more. Returns whether nobody else does.
+    fn end(&mut self, home: u64) -> bool {
+        if self.emptied_at == Some(home) {
+            self.emptied_at = None;
+        }
+        self.emptied_at.is_none()
+    }
+}
+
 /// The task that empties a queue.
 struct Running {
     group: Group,
+    /// The number of its runtime.
+    home: u64,
     /// Whether it has said that it ends. Another may be running then.
     has_ended: bool,
 }
@@ -216,7 +234,7 @@ impl Running {
             if batches.len() >= MAX_BATCHES {
                 batches.join_next().await;
             }
-            let batch = removals.take(batches.is_empty());
+            let batch = removals.take(self.home, batches.is_empty());
             if !batch.is_empty() {
                 batches.spawn(remove_batch(self.group.clone(), batch));
                 // Late ones are better together than one by one.
@@ -235,13 +253,14 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// Leaves nobody waiting if it is dropped with its runtime.
     fn drop(&mut self) {
         if self.has_ended {
             return;
         }
         let mut queue = self.group.shared.removals.lock();
-        let left = std::mem::take(&mut queue.waiting);
-        queue.is_running = false;
+        let is_over = queue.end(self.home);
+        let left = if is_over { std::mem::take(&mut queue.waiting) } else { Vec::new() };
         drop(queue);
         drop(left);
     }

@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use carrotcache::peer::Completion;
-use carrotcache::{GetError, Node, Owner, Peer, PeerErrorKind, Picker, Request};
+use carrotcache::peer::{Completion, Keys, Purge, Step};
+use carrotcache::{
+    GetError, Handler, Node, Owner, Peer, PeerErrorKind, Picker, RemoveError, Request,
+};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, TryFutureExt};
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::cluster::Cluster;
 use crate::support::{Mesh, Source, group_of, until};
 use crate::transport::assert_sums;
 
@@ -369,4 +372,28 @@ fn a_flight_that_a_panic_abandons_moves_no_node_from_a_runtime_that_runs() {
         assert_eq!(elsewhere.block_on(slow).unwrap().unwrap(), "slow!");
     }
     assert_eq!(source.calls_for("slow"), 1);
+}
+
+/// Takes the five seconds that a runtime may show no sign of life.
+#[test]
+fn removes_and_tellings_go_on_after_a_runtime_that_nobody_drives() {
+    let asleep = current_thread();
+    let cluster = asleep.block_on(async { Cluster::owned_by(1, 3, |builder| builder) });
+    let (node, group) = (cluster.node(0), &cluster.groups[0]);
+    // Node 2 has missed something, of which a task that sleeps is to tell it.
+    let (all, step) = (Keys::All, Step::Tell { told: Vec::new() });
+    let tell = Purge::new("rows", all, cluster.member(1), step, Instant::now());
+    asleep.block_on(node.purge(tell)).unwrap();
+    assert_eq!(group.stats().owed, 1);
+
+    let awake = Runtime::new().unwrap();
+    let remove = async || tokio::time::timeout(Duration::from_secs(60), group.remove("Tom")).await;
+    let abandoned = awake.block_on(remove()).unwrap();
+    assert!(matches!(abandoned, Err(RemoveError::Abandoned)), "{abandoned:?}");
+    awake.block_on(remove()).expect("nobody sees to it").unwrap();
+    let told = async {
+        tokio::time::timeout(Duration::from_secs(60), until(|| group.stats().owed == 0)).await
+    };
+    awake.block_on(told).expect("nobody tells it");
+    drop(asleep);
 }
