@@ -282,6 +282,40 @@ async fn a_peer_that_left_and_comes_back_with_its_memory_is_told_before_it_is_as
     assert_eq!(cluster.take_log(), ["0>1 tell Tom"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_node_that_the_remover_never_knew_is_told_by_those_who_ask_it() {
+    let cluster = three();
+    cluster.list(REMOVER, &[ASKER]);
+    cluster.groups[OWNER].get("Tom").await.unwrap();
+    cluster.table.update();
+    cluster.groups[REMOVER].remove("Tom").await.unwrap();
+    assert_eq!(cluster.groups[OWNER].peek("Tom").unwrap(), "Tom v1", "it has not heard of it yet");
+    cluster.take_log();
+    assert_eq!(cluster.groups[ASKER].get("Tom").await.unwrap(), "Tom v2");
+    assert_eq!(cluster.take_log(), ["0>1 tell Tom"]);
+    cluster.assert_sums();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_remover_that_has_missed_something_is_told_before_it_is_answered() {
+    let cluster = three();
+    cluster.get_everywhere("Tom").await;
+    cluster.table.update();
+    cluster.set_down(REMOVER, true);
+    assert!(cluster.groups[OWNER].remove("Tom").await.is_err());
+    cluster.hand.advance(60 * SECOND);
+    cluster.set_down(REMOVER, false);
+    assert_eq!(cluster.groups[REMOVER].peek("Tom").unwrap(), "Tom v1");
+    cluster.take_log();
+    cluster.groups[REMOVER].remove("Jack").await.unwrap();
+    let log = cluster.take_log();
+    let at = |message: &str| log.iter().position(|line| line == message);
+    for (tell, open) in [("0>2 tell Tom", "2>0 open Jack"), ("1>2 tell Tom", "2>1 open Jack")] {
+        assert!(at(tell).unwrap() < at(open).unwrap(), "{log:?}");
+    }
+    assert_new(&cluster, "Tom v2").await;
+}
+
 /// Threads that remove and get at once, of few keys and little room, so that loads, evictions and purges
 /// meet in every way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
