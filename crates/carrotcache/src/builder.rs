@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::bulk::{BulkLoader, ErasedBulkLoader, Loaders};
 use crate::error::BuildGroupError;
 use crate::freshness::Freshness;
 use crate::group::{Group, Mirroring, Options};
@@ -23,7 +24,7 @@ const DEFAULT_MAX_WAITING_LOADS: usize = 16_384;
 
 /// Builds a [`Group`]: [`Node::group`](crate::Node::group) starts one, [`build`](Self::build) ends it.
 ///
-/// Only the loader is required.
+/// Only a loader is required, or a bulk loader.
 ///
 /// ```
 /// use std::num::NonZeroU32;
@@ -51,6 +52,7 @@ pub struct GroupBuilder {
     peers: Arc<Peers>,
     name: String,
     loader: Option<Arc<dyn ErasedLoader>>,
+    bulk_loader: Option<Arc<dyn ErasedBulkLoader>>,
     options: Options,
 }
 
@@ -66,12 +68,22 @@ impl GroupBuilder {
             max_loads: DEFAULT_MAX_LOADS,
             max_waiting_loads: DEFAULT_MAX_WAITING_LOADS,
         };
-        Self { registry, peers, name, loader: None, options }
+        Self { registry, peers, name, loader: None, bulk_loader: None, options }
     }
 
     /// Sets the function that fetches a value on a miss.
     pub fn loader(mut self, loader: impl Loader) -> Self {
         self.loader = Some(Arc::new(loader));
+        self
+    }
+
+    /// Sets the function that fetches the values of many keys at once, for
+    /// [`get_many`](Group::get_many); none unless set, and the [`loader`](Self::loader) is called for each
+    /// key then.
+    ///
+    /// Without a loader, it loads single keys too.
+    pub fn bulk_loader(mut self, loader: impl BulkLoader) -> Self {
+        self.bulk_loader = Some(Arc::new(loader));
         self
     }
 
@@ -179,7 +191,7 @@ impl GroupBuilder {
     /// Bounds how many calls of the loader run at once on this node; 256 unless set.
     ///
     /// A load within a load (a loader that gets another key of its group) is part of it, and not
-    /// counted.
+    /// counted. A call of the [bulk loader](Self::bulk_loader) is one.
     pub fn max_loads(mut self, max_loads: usize) -> Self {
         self.options.max_loads = max_loads;
         self
@@ -215,9 +227,9 @@ impl GroupBuilder {
     /// # Errors
     ///
     /// Fails if the name is empty, too long or taken, if the node's transport carries no keys as long
-    /// as the group allows, if a setting makes no sense, or if no loader was given.
+    /// as the group allows, if a setting makes no sense, or if no loader of either kind was given.
     pub fn build(self) -> Result<Group, BuildGroupError> {
-        let Self { registry, peers, name, loader, options } = self;
+        let Self { registry, peers, name, loader, bulk_loader, options } = self;
         if name.is_empty() {
             return Err(BuildGroupError::EmptyName);
         }
@@ -233,10 +245,10 @@ impl GroupBuilder {
         if let Some((setting, why)) = Self::fault(&options) {
             return Err(BuildGroupError::Setting { name, setting, why });
         }
-        let Some(loader) = loader else {
+        let Some(loaders) = Loaders::new(loader, bulk_loader) else {
             return Err(BuildGroupError::NoLoader { name });
         };
-        registry.add(Group::new(name, loader, options, peers))
+        registry.add(Group::new(name, loaders, options, peers))
     }
 }
 

@@ -310,7 +310,9 @@ pub enum BuildGroupError {
     },
 
     /// No loader was given, so a miss could not be answered.
-    #[error("the group `{name}` has no loader: call `GroupBuilder::loader` before `build`")]
+    #[error(
+        "the group `{name}` has no loader: call `GroupBuilder::loader` or `bulk_loader` before `build`"
+    )]
     NoLoader {
         /// The name as given.
         name: String,

@@ -76,6 +76,7 @@
 //! the facade needs no HTTP; a [`Picker`] of your own links the nodes, as [`peer`] shows.
 
 mod builder;
+mod bulk;
 mod cache;
 mod chance;
 mod clock;
@@ -98,6 +99,7 @@ mod tell;
 mod value;
 
 pub use builder::{GroupBuilder, MAX_GROUP_NAME_BYTES};
+pub use bulk::{BulkLoader, IntoLoaded, Loaded};
 pub use cache::ENTRY_OVERHEAD_BYTES;
 pub use error::{BuildGroupError, GetError, RemoveError, SetError};
 pub use group::{Group, Mirroring};

@@ -91,6 +91,11 @@ use crate::value::{IntoValue, Value};
 /// there, its caller first of all, and no time limit ends it. Hand the work to
 /// `tokio::task::spawn_blocking` and await that.
 ///
+/// # Many keys by one query
+///
+/// [`get_many`](crate::Group::get_many) calls the loader for each key, some at a time. A
+/// [`BulkLoader`](crate::BulkLoader) beside it, or instead of it, fetches all of them at once.
+///
 /// # A type with state
 ///
 /// A type with state of its own implements the trait, with a plain `async fn`:

@@ -105,6 +105,18 @@ impl Handler for Node {
         Node::answer(self, request)
     }
 
+    /// Answers peers as [`answer`](Self::answer) does, but that the loads begin at once, and are one for
+    /// all keys if their group has a [bulk loader](crate::BulkLoader). Each reply has its own key to
+    /// wait for.
+    fn answer_many(&self, requests: Vec<Request>) -> Vec<Reply> {
+        match requests.first().and_then(|first| self.registry.find(&first.group)) {
+            Some(group) if requests.iter().all(|request| *request.group == *group.name()) => {
+                group.answer_many(requests)
+            }
+            _ => requests.into_iter().map(|request| self.answer(request)).collect(),
+        }
+    }
+
     /// Forgets what a peer says is removed; see [`Group::remove`].
     fn purge(&self, purge: Purge) -> Reply<Purged> {
         match self.registry.find(&purge.group) {

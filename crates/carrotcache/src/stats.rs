@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts of a group since it was built, as [`Group::stats`](crate::Group::stats) found them.
 ///
-/// The names are groupcache's, in snake case. Each is counted where it is decided. While nothing is
-/// under way, two sums tie them together, whatever panics, times out or is shut down:
+/// The names are groupcache's, in snake case. Each is counted where it is decided, and for each key:
+/// [`get_many`](crate::Group::get_many) counts as so many gets. While nothing is under way, two sums
+/// tie them together, whatever panics, times out or is shut down:
 ///
 /// - `gets` = `main.hits` + `hot.hits` + `absent.hits` + `loads` + `looks_missed`
 /// - `loads_deduped` = `peer_loads` + `peer_errors` + `local_loads` + `local_load_errs` +
@@ -44,10 +45,10 @@ pub struct Stats {
     /// Flights that went beyond their second look: `loads` less all duplicates, one more for each
     /// owner that could not be asked, and the refreshes.
     pub loads_deduped: u64,
-    /// Loads that did not run: too many waited before them, or everyone had left before it was their
-    /// turn.
+    /// Keys whose load did not run: too many waited before it, or everyone had left, or its runtime was
+    /// shut down, before it was its turn.
     pub loads_refused: u64,
-    /// Loads that wait for their turn now.
+    /// Loads that wait for their turn now. One of several keys counts as one.
     pub waiting_loads: u64,
     /// Flights that were started to replace an entry that was about to expire, or stale.
     pub refreshes: u64,
@@ -64,13 +65,16 @@ pub struct Stats {
     pub owed: u64,
     /// Gets that were given an expired value since no new one could be had.
     pub stale_if_error: u64,
-    /// Loader calls that came to an answer, be it a value or that there is none.
+    /// Keys for which a loader came to an answer, be it a value or that there is none.
     pub local_loads: u64,
-    /// Loader calls that failed, panicked, or were dropped: at their time limit, or by a shutdown.
+    /// Keys for which a loader failed, panicked, or was dropped: at its time limit, or by a shutdown.
     pub local_load_errs: u64,
+    /// Calls of the [bulk loader](crate::BulkLoader), whatever came of them. Each key that one is called
+    /// for counts in the two above.
+    pub bulk_loads: u64,
     /// Gets that came from peers.
     pub server_requests: u64,
-    /// Loader calls, among `local_loads`, whose answer was that there is no such thing.
+    /// Keys, among `local_loads`, for which the answer was that there is no such thing.
     pub not_found: u64,
     /// Values from peers that the group's [`Mirroring`](crate::Mirroring) let into the hot cache.
     pub mirrored: u64,
@@ -123,6 +127,7 @@ pub(crate) struct Counters {
     pub(crate) removes: Counter,
     pub(crate) removes_incomplete: Counter,
     pub(crate) purges: Counter,
+    pub(crate) bulk_loads: Counter,
 }
 
 /// A count that only grows.
@@ -131,7 +136,11 @@ pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add_one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, more: usize) {
+        self.0.fetch_add(more as u64, Ordering::Relaxed);
     }
 
     fn get(&self) -> u64 {
@@ -139,26 +148,29 @@ impl Counter {
     }
 }
 
-/// What counts one when it is dropped, unless that was called off: for what may be dropped half way,
-/// when its runtime is shut down.
-pub(crate) struct Otherwise<'a>(Option<&'a Counter>);
+/// What counts when it is dropped, unless that was called off: for what may be dropped half way, when
+/// its runtime is shut down.
+pub(crate) struct Otherwise<'a> {
+    counter: &'a Counter,
+    more: usize,
+}
 
 impl Counter {
-    /// Counts one when what is returned is dropped.
-    pub(crate) fn otherwise(&self) -> Otherwise<'_> {
-        Otherwise(Some(self))
+    /// Counts so many more when what is returned is dropped.
+    pub(crate) fn otherwise(&self, more: usize) -> Otherwise<'_> {
+        Otherwise { counter: self, more }
     }
 }
 
 impl Otherwise<'_> {
     pub(crate) fn call_off(mut self) {
-        self.0 = None;
+        self.more = 0;
     }
 }
 
 impl Drop for Otherwise<'_> {
     fn drop(&mut self) {
-        self.0.into_iter().for_each(Counter::add_one);
+        self.counter.add(self.more);
     }
 }
 
@@ -183,6 +195,7 @@ impl Counters {
             purges: self.purges.get(),
             local_loads: self.local_loads.get(),
             local_load_errs: self.local_load_errs.get(),
+            bulk_loads: self.bulk_loads.get(),
             server_requests: self.server_requests.get(),
             not_found: self.not_found.get(),
             mirrored: self.mirrored.get(),

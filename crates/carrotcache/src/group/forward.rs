@@ -1,19 +1,17 @@
 //! The FORWARD flight: the owner is asked.
 
-use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use carrotcache_peer::{Answer, Completion, Peer, PeerError, PeerErrorKind, Request};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::flights::{Fetched, Leader, Ticket, Where};
+use super::flights::{Leader, Led, Ticket, Where};
 use super::load::Load;
 use super::nesting::Nesting;
 use super::refresh::Refresh;
+use super::together::Together;
 use super::{Group, LONGEST};
 use crate::cache::Place;
 use crate::debts::Standing;
@@ -22,67 +20,6 @@ use crate::held::{Age, Held};
 use crate::home::Home;
 
 impl Group {
-    /// Waits for the FORWARD flight of `key`, and starts it if there is none.
-    ///
-    /// # Cancel safety
-    ///
-    /// May be dropped at any time; the flight goes on, and its value is mirrored if it is to be.
-    pub(super) async fn forward(
-        &self,
-        key: &str,
-        owner: &Arc<dyn Peer>,
-        within: &Nesting,
-    ) -> Fetched {
-        let has_started = AtomicBool::new(false);
-        let start = |leader: Leader, key: Arc<str>, at: Where<'_>| {
-            has_started.store(true, Ordering::Relaxed);
-            self.start_forward(leader, key, at, owner, within.clone(), None);
-        };
-        let flight = self.shared.forwards.join(key, start);
-        if !within.is_within(&self.shared) {
-            return flight.await;
-        }
-        // The owner's load may wait for its turn, and for permits of loads that wait for this one. So
-        // may the load here, if the owner cannot be asked.
-        let urgent = self.shared.limits.urgent(key);
-        let (mut flight, mut is_first) = (pin!(flight), urgent.is_first);
-        poll_fn(|cx| {
-            let fetched = flight.as_mut().poll(cx);
-            let is_joined = fetched.is_pending() && !has_started.load(Ordering::Relaxed);
-            if std::mem::take(&mut is_first) && is_joined {
-                self.urge_owner(key, owner);
-            }
-            fetched
-        })
-        .await
-    }
-
-    /// Asks the owner once more, for a load within a load that has joined a flight of somebody else's:
-    /// what that has asked waits for its turn.
-    fn urge_owner(&self, key: &str, owner: &Arc<dyn Peer>) {
-        let Ok(home) = self.shared.peers.runtime.home() else { return };
-        let _entered = (!home.is_here()).then(|| home.handle().enter());
-        let request = self.request_for(Arc::from(key), true);
-        // The answer comes by the flight.
-        quietly(|| owner.ask(request, Completion::new(drop)));
-    }
-
-    /// Returns what an owner is asked, with the two limits that the transport keeps to.
-    ///
-    /// An owner that says that it is loading may take as long as a load may. It gets the peer timeout
-    /// on top, so that its verdict, that the load took too long, is here before the flight gives up
-    /// and loads a second time.
-    fn request_for(&self, key: Arc<str>, is_nested: bool) -> Request {
-        let shared = &self.shared;
-        let max_silence = shared.peers.timeout.min(LONGEST);
-        let longest_wait = shared.load_timeout.saturating_add(max_silence).min(LONGEST);
-        // The deadline is one of the clock that the transport will look at, which is the home's.
-        let deadline = Instant::now() + longest_wait;
-        Request::new(self.shared_name(), key, deadline.into_std())
-            .with_max_silence(max_silence)
-            .with_nested(is_nested)
-    }
-
     /// Starts the FORWARD flight of `leader`.
     pub(super) fn start_forward(
         &self,
@@ -93,16 +30,52 @@ impl Group {
         within: Nesting,
         refresh: Option<Refresh>,
     ) {
+        let led = Led { ticket: Ticket::new(&leader, at.home), key, leader };
+        if let Some(forward) = self.new_forward(led, at, owner, within, refresh) {
+            let _entered = (!at.is_here).then(|| at.home.handle().enter());
+            forward.ask(&**owner);
+        }
+    }
+
+    /// Starts the FORWARD flights of all who are `led`: the owner is asked for them at once.
+    pub(super) fn start_forwards(
+        &self,
+        led: Vec<Led>,
+        at: Where<'_>,
+        owner: &Arc<dyn Peer>,
+        within: &Nesting,
+    ) {
+        let together = self.shared.loaders.bulk().map(|_| Arc::default());
+        let forwards = led.into_iter().filter_map(|led| {
+            let forward = self.new_forward(led, at, owner, within.clone(), None)?;
+            Some(Forward { together: together.clone(), ..forward })
+        });
+        let forwards: Vec<_> = forwards.collect();
+        let _entered = (!at.is_here).then(|| at.home.handle().enter());
+        Forward::ask_many(forwards, &**owner);
+    }
+
+    /// Returns the FORWARD flight of who is `led`, unless its second look ends it.
+    fn new_forward(
+        &self,
+        led: Led,
+        at: Where<'_>,
+        owner: &Arc<dyn Peer>,
+        within: Nesting,
+        refresh: Option<Refresh>,
+    ) -> Option<Forward> {
+        let Led { key, leader, ticket } = led;
         let newer_than = refresh.as_ref().map(Refresh::newer_than);
         if let Some(held) = self.look_again(&key, newer_than) {
             refresh.into_iter().for_each(Refresh::succeeded);
-            return leader.finish(Ok(held));
+            leader.finish(Ok(held));
+            return None;
         }
-        let forward = Forward {
+        Some(Forward {
             group: self.clone(),
             key,
             owner: Arc::clone(owner),
-            ticket: Ticket::new(&leader, at.home),
+            ticket,
             leader,
             asked: self.shared.clock.now(),
             within,
@@ -112,9 +85,24 @@ impl Group {
             known: None,
             tellings: 0,
             asking: Asking(Some(self.clone())),
-        };
-        let _entered = (!at.is_here).then(|| at.home.handle().enter());
-        forward.ask(&**owner);
+            together: None,
+        })
+    }
+
+    /// Returns what an owner is asked, with the two limits that the transport keeps to.
+    ///
+    /// An owner that says that it is loading may take as long as a load may. It gets the peer timeout
+    /// on top, so that its verdict, that the load took too long, is here before the flight gives up
+    /// and loads a second time.
+    pub(super) fn request_for(&self, key: Arc<str>, is_nested: bool) -> Request {
+        let shared = &self.shared;
+        let max_silence = shared.peers.timeout.min(LONGEST);
+        let longest_wait = shared.load_timeout.saturating_add(max_silence).min(LONGEST);
+        // The deadline is one of the clock that the transport will look at, which is the home's.
+        let deadline = Instant::now() + longest_wait;
+        Request::new(self.shared_name(), key, deadline.into_std())
+            .with_max_silence(max_silence)
+            .with_nested(is_nested)
     }
 }
 
@@ -141,6 +129,10 @@ struct Forward {
     /// How often the owner was told what it had missed.
     tellings: usize,
     asking: Asking,
+    /// Those that were asked for with it, and that the owner could not be asked for: all of them are
+    /// loaded here at once. An owner that dies must not turn one query into a thousand. `None` if it is
+    /// loaded on its own.
+    together: Option<Arc<Together<Forward>>>,
 }
 
 /// Counts what comes of asking an owner: that it could not be asked, if this is dropped before.
@@ -168,25 +160,44 @@ const MAX_TELLINGS: usize = 2;
 
 impl Forward {
     /// Asks the owner, and returns without waiting. Called within the home.
+    fn ask(self, owner: &dyn Peer) {
+        if let Some((request, completion)) = self.question(owner) {
+            // A transport that panics drops the completion, which tells an error. The panic itself is
+            // of no use to whoever wants the value.
+            quietly(|| owner.ask(request, completion));
+        }
+    }
+
+    /// Asks the owner for many keys at once, as [`ask`](Self::ask) for one.
+    fn ask_many(forwards: Vec<Self>, owner: &dyn Peer) {
+        let ask = |forward: Self| forward.question(owner);
+        let questions: Vec<_> = forwards.into_iter().filter_map(ask).collect();
+        if !questions.is_empty() {
+            quietly(|| owner.ask_many(questions));
+        }
+    }
+
+    /// Returns what the owner is asked, and what ends the flight with its answer.
     ///
-    /// An owner that has missed a remove is told first: what it says before is not believed.
-    fn ask(mut self, owner: &dyn Peer) {
+    /// An owner that has missed a remove is told first: what it says before is not believed. Then there
+    /// is nothing to ask now.
+    fn question(mut self, owner: &dyn Peer) -> Option<(Request, Completion)> {
         let peers = &self.group.shared.peers;
         let standing = match peers.debts.can_be_any() && peers.rules.told_before_asked {
             true => peers.debts.standing(owner.label()),
             false => Standing::Even(None),
         };
-        self.known = match standing {
-            Standing::Even(known) => known,
-            Standing::Owed => return self.tell_and_ask(),
-            Standing::Unreached => return self.give_up(),
-        };
-        let is_nested = self.within.is_within(&self.group.shared);
-        let request = self.group.request_for(Arc::clone(&self.key), is_nested);
-        let completion = Completion::new(move |answer| self.end(answer));
-        // A transport that panics drops the completion, which tells an error. The panic itself is of
-        // no use to whoever wants the value.
-        quietly(|| owner.ask(request, completion));
+        match standing {
+            Standing::Even(known) => {
+                self.known = known;
+                let is_nested = self.within.is_within(&self.group.shared);
+                let request = self.group.request_for(Arc::clone(&self.key), is_nested);
+                return Some((request, Completion::new(move |answer| self.end(answer))));
+            }
+            Standing::Owed => self.tell_and_ask(),
+            Standing::Unreached => self.give_up(),
+        }
+        None
     }
 
     /// Tells the owner what it has missed, and asks it then, in a task. If it cannot be told, the value
@@ -312,7 +323,16 @@ impl Forward {
     }
 
     /// Ends the flight with what the loader brings, in a task: whoever had the answer goes on.
-    fn load_here(self) {
+    fn load_here(mut self) {
+        if let Some(together) = self.together.take() {
+            let (home, span) = (Arc::clone(&self.home), self.span.clone());
+            // What waits there does not hold it any more, or the two would hold each other for good.
+            if together.add(self) {
+                let load = async move { Self::load_all_here(together.take()) };
+                home.handle().spawn(load.instrument(span));
+            }
+            return;
+        }
         let Self { group, key, leader, within, refresh, home, span, .. } = self;
         let mut permit = None;
         if refresh.is_some() && !leader.is_awaited() {
@@ -335,11 +355,35 @@ impl Forward {
         };
         home.handle().spawn(load.instrument(span));
     }
+
+    /// Ends flights with what the loader brings for them, which is asked for all of them at once.
+    fn load_all_here(forwards: Vec<Self>) {
+        let Some(Self { group, within, .. }) = forwards.first() else { return };
+        let (group, within) = (group.clone(), within.clone());
+        let is_nested = within.is_within(&group.shared);
+        let load = Load { place: Place::Hot, within, is_nested, newer_than: None };
+        match group.join_loads(forwards.iter().map(|forward| &forward.key), &load) {
+            Err(error) => {
+                forwards.into_iter().for_each(|forward| forward.leader.finish(Err(error.clone())));
+            }
+            Ok(joined) => {
+                for (forward, joined) in forwards.into_iter().zip(joined) {
+                    let Self { key, leader, home, span, .. } = forward;
+                    let (group, load) = (group.clone(), load.clone());
+                    // A task each: none waits for what is loaded elsewhere for another.
+                    let load = async move {
+                        leader.finish(group.end_of_load(&key, joined, load).await);
+                    };
+                    home.handle().spawn(load.instrument(span));
+                }
+            }
+        }
+    }
 }
 
 /// Runs what may be the user's code, and lets no panic of it pass, not even one of the panic's own
 /// payload.
-fn quietly(code: impl FnOnce()) {
+pub(super) fn quietly(code: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(code))
         && let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
     {

@@ -13,6 +13,9 @@
 //! A load that gets another key waits for that key's load. Did each of them need a permit of its own,
 //! all permits could be held by loads that wait for one. So a load within a load does without, and a
 //! load that one within a load has come to wait for leaves the queue.
+//!
+//! A bulk load is one load here, whatever number of keys it has: it takes one permit, or one place to
+//! wait, and whoever waits for one of its keys waits for all of it.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -75,21 +78,22 @@ impl Limits {
         Some(Permit::Own { _permit: permit })
     }
 
-    /// Waits for a permit to load `key`, until `deadline` and for as long as somebody `is_awaiting` it.
+    /// Waits for a permit to load `keys`, all at once, until `deadline` and for as long as somebody
+    /// `is_awaiting` any of them.
     ///
     /// # Cancel safety
     ///
     /// May be dropped at any time: its place in the queue is free then.
     pub(crate) async fn permit(
         &self,
-        key: &Arc<str>,
+        keys: &[Arc<str>],
         deadline: Instant,
         is_awaiting: impl Fn() -> bool,
     ) -> Result<Permit, NoPermit> {
         if let Some(permit) = self.try_permit() {
             return Ok(permit);
         }
-        let queued = Queued::enter(self, key).ok_or(NoPermit::Overloaded)?;
+        let queued = Queued::enter(self, keys).ok_or(NoPermit::Overloaded)?;
         let turn = async {
             tokio::select! {
                 // First, for it needs no permit.
@@ -106,15 +110,19 @@ impl Limits {
         if is_awaiting() { Ok(permit) } else { Err(NoPermit::Left) }
     }
 
-    /// Waits for `flight`, which is the load of `key`, on behalf of a load that has a permit: so that
-    /// one must not wait for its turn.
+    /// Waits for `flights`, which are the loads of `keys`, on behalf of a load that has a permit: so
+    /// those must not wait for their turn.
     ///
     /// # Cancel safety
     ///
-    /// As that of `flight`.
-    pub(crate) async fn urge<F: Future>(&self, key: &str, flight: F) -> F::Output {
-        let _urgent = self.urgent(key);
-        flight.await
+    /// As that of `flights`.
+    pub(crate) async fn urge<F, K>(&self, keys: &[K], flights: F) -> F::Output
+    where
+        F: Future,
+        K: AsRef<str>,
+    {
+        let _urgent: Vec<_> = keys.iter().map(|key| self.urgent(key.as_ref())).collect();
+        flights.await
     }
 
     /// Notes that a load that has a permit waits for `key`, until what is returned is dropped.
@@ -140,25 +148,28 @@ impl Limits {
 /// A load that waits for its turn.
 struct Queued<'a> {
     limits: &'a Limits,
-    key: &'a Arc<str>,
+    keys: &'a [Arc<str>],
     urged: Arc<Notify>,
 }
 
 impl<'a> Queued<'a> {
     /// Takes a place in the queue; `None` if there is none.
-    fn enter(limits: &'a Limits, key: &'a Arc<str>) -> Option<Self> {
+    fn enter(limits: &'a Limits, keys: &'a [Arc<str>]) -> Option<Self> {
         let one_more = |waiting| (waiting < limits.max_waiting).then_some(waiting + 1);
         limits.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         let urged = Arc::new(Notify::new());
-        let mut keys = limits.lock();
-        let noted = keys.entry(Arc::clone(key)).or_default();
-        if noted.urgent > 0 {
-            urged.notify_one();
+        let mut noted = limits.lock();
+        for key in keys {
+            let noted = noted.entry(Arc::clone(key)).or_default();
+            if noted.urgent > 0 {
+                urged.notify_one();
+            }
+            // Two loads of a key wait only if a purge has come between: it is the later one that is
+            // joined.
+            noted.queued = Some(Arc::clone(&urged));
         }
-        // Two loads of a key wait only if a purge has come between: it is the later one that is joined.
-        noted.queued = Some(Arc::clone(&urged));
-        drop(keys);
-        Some(Self { limits, key, urged })
+        drop(noted);
+        Some(Self { limits, keys, urged })
     }
 
     /// Ends once a load that has a permit waits for this one.
@@ -173,9 +184,11 @@ impl<'a> Queued<'a> {
 
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
-        self.limits.change(self.key, |noted| {
-            noted.queued.take_if(|queued| Arc::ptr_eq(queued, &self.urged));
-        });
+        for key in self.keys {
+            self.limits.change(key, |noted| {
+                noted.queued.take_if(|queued| Arc::ptr_eq(queued, &self.urged));
+            });
+        }
         self.limits.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

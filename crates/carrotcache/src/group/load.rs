@@ -1,13 +1,16 @@
 //! The LOAD flight: the loader runs here.
 
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::error::Error as StdError;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::slice;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use carrotcache_peer::BoxError;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::flights::{Fetched, Leader, Ticket, Where};
@@ -64,7 +67,75 @@ impl Group {
             LoadFlight { group, key, load, permit, refresh: None }.start(leader, at);
         };
         let flight = self.shared.loads.join(key, start);
-        if is_nested { self.shared.limits.urge(key, flight).await } else { flight.await }
+        if is_nested { self.shared.limits.urge(&[key], flight).await } else { flight.await }
+    }
+
+    /// Waits for the turn of one load of `keys`. They count as refused unless that comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub(super) async fn wait_for_permit(
+        &self,
+        keys: &[Arc<str>],
+        until: Instant,
+        is_awaiting: impl Fn() -> bool,
+    ) -> Result<Permit, NoPermit> {
+        let Shared { limits, counters, .. } = &*self.shared;
+        let refused = counters.loads_refused.otherwise(keys.len());
+        let permit = limits.permit(keys, until, is_awaiting).await?;
+        refused.call_off();
+        Ok(permit)
+    }
+
+    /// Keeps what a loader has returned for `key`, if it may be kept. It is called once for each key
+    /// that a load came to an answer for.
+    pub(super) fn keep(
+        &self,
+        key: &Arc<str>,
+        value: Option<Value>,
+        done: Done,
+        ticket: &Ticket,
+    ) -> Held {
+        let Self { shared } = self;
+        shared.counters.local_loads.add_one();
+        let entry = match value {
+            Some(value) => shared.freshness.entry(value, &shared.chance),
+            None => {
+                shared.counters.not_found.add_one();
+                shared.freshness.absent(&shared.chance)
+            }
+        };
+        let held = Held::new(entry, done.ended).with_cost(done.cost);
+        let may_keep = || self.may_keep(key, &shared.loads, ticket);
+        shared.cache.store(done.place, Arc::clone(key), held, may_keep)
+    }
+
+    /// Returns the error of a key whose loader has failed.
+    pub(super) fn load_failed(
+        &self,
+        key: &Arc<str>,
+        source: Arc<dyn StdError + Send + Sync>,
+    ) -> GetError {
+        self.shared.counters.local_load_errs.add_one();
+        GetError::LoadFailed { group: self.shared_name(), key: Arc::clone(key), source }
+    }
+}
+
+/// How a load went that has ended well, and what becomes of its values.
+#[derive(Clone, Copy)]
+pub(super) struct Done {
+    pub(super) place: Place,
+    /// When it ended.
+    pub(super) ended: u64,
+    /// How long it took.
+    pub(super) cost: Duration,
+}
+
+impl Done {
+    /// Returns that of a load that ran from one moment to another.
+    pub(super) fn new(place: Place, began: u64, ended: u64) -> Self {
+        Self { place, ended, cost: Duration::from_millis(ended.saturating_sub(began)) }
     }
 }
 
@@ -86,11 +157,13 @@ impl LoadFlight {
             self.refresh.take().into_iter().for_each(Refresh::succeeded);
             return leader.finish(Ok(held));
         }
-        let shared = &self.group.shared;
-        let deadline = Instant::now() + shared.load_timeout.min(LONGEST);
+        let deadline = Instant::now() + self.group.shared.load_timeout.min(LONGEST);
         let permit = match self.permit.take() {
             Some(permit) => Ok(permit),
-            None => self.wait_for_permit(deadline, &leader).await,
+            None => {
+                let keys = slice::from_ref(&self.key);
+                self.group.wait_for_permit(keys, deadline, || leader.is_awaited()).await
+            }
         };
         match permit {
             Ok(permit) => {
@@ -104,19 +177,6 @@ impl LoadFlight {
             // Whoever has come since then starts anew.
             Err(NoPermit::Left) => {}
         }
-    }
-
-    /// Waits for its turn. It counts as refused unless that comes.
-    ///
-    /// # Cancel safety
-    ///
-    /// May be dropped at any time.
-    async fn wait_for_permit(&self, until: Instant, leader: &Leader) -> Result<Permit, NoPermit> {
-        let Shared { limits, counters, .. } = &*self.group.shared;
-        let refused = counters.loads_refused.otherwise();
-        let permit = limits.permit(&self.key, until, || leader.is_awaited()).await?;
-        refused.call_off();
-        Ok(permit)
     }
 
     /// Runs the loader and keeps what it brings.
@@ -134,33 +194,14 @@ impl LoadFlight {
             Some(refresh) => refresh.succeeded(),
             None => self.group.shared.refreshes.succeeded(&self.key),
         }
-        let cost = Duration::from_millis(ended.saturating_sub(began));
-        Ok(self.keep(value, ended, cost, &ticket))
-    }
-
-    /// Keeps what the loader has returned at the moment `ended`, if it may be kept.
-    fn keep(&self, value: Option<Value>, ended: u64, cost: Duration, ticket: &Ticket) -> Held {
-        let Group { shared } = &self.group;
-        shared.counters.local_loads.add_one();
-        let entry = match value {
-            Some(value) => shared.freshness.entry(value, &shared.chance),
-            None => {
-                shared.counters.not_found.add_one();
-                shared.freshness.absent(&shared.chance)
-            }
-        };
-        let held = Held::new(entry, ended).with_cost(cost);
-        let may_keep = || self.group.may_keep(&self.key, &shared.loads, ticket);
-        shared.cache.store(self.load.place, Arc::clone(&self.key), held, may_keep)
+        let done = Done::new(self.load.place, began, ended);
+        Ok(self.group.keep(&self.key, value, done, &ticket))
     }
 
     /// Notes that the loader has failed.
     fn failed(&self, error: BoxError) -> GetError {
-        self.group.shared.counters.local_load_errs.add_one();
         tracing::debug!(group = self.group.name(), key = &*self.key, error, "loader failed");
-        let (group, key, source) =
-            (self.group.shared_name(), Arc::clone(&self.key), Arc::from(error));
-        GetError::LoadFailed { group, key, source }
+        self.group.load_failed(&self.key, Arc::from(error))
     }
 
     /// Calls the loader, within the group's time for a load. The call counts as failed if it is
@@ -174,41 +215,65 @@ impl LoadFlight {
         deadline: Instant,
     ) -> Result<Result<Option<Value>, BoxError>, GetError> {
         let Self { group, key, load, .. } = self;
-        let unfinished = Unfinished { group, key };
-        let loader = group.shared.loader.load(key.to_string());
-        let mut load = pin!(load.within.clone().run(&group.shared, loader));
-        // A load that is ready at once pays for no timer. One that is not goes on in a task, whose
-        // first poll sets the timer.
-        let mut is_first = true;
-        let first = poll_fn(|cx| {
-            if !std::mem::take(&mut is_first) {
-                return Poll::Ready(None);
-            }
-            cx.waker().wake_by_ref();
-            load.as_mut().poll(cx).map(Some)
-        });
-        let loaded = match first.await {
-            Some(loaded) => Ok(loaded),
-            None => timeout_at(deadline, load).await,
-        };
-        let (name, after) = (group.shared_name(), group.shared.load_timeout);
+        let shared = &group.shared;
+        let unfinished = Unfinished { group, keys: slice::from_ref(key) };
+        let loader = shared.loaders.load(key.to_string(), &shared.counters);
+        let loaded = in_time(deadline, load.within.clone().run(shared, None, loader)).await;
+        let (name, after) = (group.shared_name(), shared.load_timeout);
         let timed_out = |_elapsed| GetError::TimedOut { group: name, key: Arc::clone(key), after };
         let loaded = loaded.map_err(timed_out)?;
-        std::mem::forget(unfinished);
+        unfinished.has_returned();
         Ok(loaded)
     }
 }
 
-/// A call of the loader that has not returned yet.
-struct Unfinished<'a> {
-    group: &'a Group,
-    key: &'a str,
+/// Waits for a load until `deadline`.
+///
+/// A load that is ready at once pays for no timer. One that is not goes on in a task, whose first poll
+/// sets the timer.
+///
+/// # Cancel safety
+///
+/// As that of `load`.
+pub(super) async fn in_time<F: Future>(deadline: Instant, load: F) -> Result<F::Output, Elapsed> {
+    let mut load = pin!(load);
+    let mut is_first = true;
+    let first = poll_fn(|cx| {
+        if !std::mem::take(&mut is_first) {
+            return Poll::Ready(None);
+        }
+        cx.waker().wake_by_ref();
+        load.as_mut().poll(cx).map(Some)
+    });
+    match first.await {
+        Some(loaded) => Ok(loaded),
+        None => timeout_at(deadline, load).await,
+    }
+}
+
+/// A call of a loader that has not returned yet. Its keys count as failed if it never does.
+pub(super) struct Unfinished<'a> {
+    pub(super) group: &'a Group,
+    pub(super) keys: &'a [Arc<str>],
+}
+
+impl Unfinished<'_> {
+    /// Notes that it has.
+    pub(super) fn has_returned(self) {
+        std::mem::forget(self);
+    }
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.group.shared.counters.local_load_errs.add_one();
-        let (group, key) = (self.group.name(), self.key);
-        tracing::debug!(group, key, "loader did not return: a panic, its time limit, or the end");
+        self.group.shared.counters.local_load_errs.add(self.keys.len());
+        let (group, keys) = (self.group.name(), self.keys.len());
+        let key = self.keys.first().map_or("", |key| key);
+        tracing::debug!(
+            group,
+            key,
+            keys,
+            "loader did not return: a panic, its time limit, or the end"
+        );
     }
 }

@@ -1,26 +1,33 @@
 //! A named key space, and the way of a get through it.
 //!
 //! [`get`](Group::get) is here. What a miss leads to has a file each: `load` runs the loader,
-//! `forward` asks the owner, `serve` answers other nodes, and `flights` lets callers share. `limits`
-//! keeps loads from being too many, `nesting` keeps those within others from waiting for them, and
-//! `refresh` fetches what is about to expire.
+//! `forward` asks the owner, on behalf of the callers in `asking`, `serve` answers other nodes, and
+//! `flights` lets callers share. `limits` keeps loads from being too many, `nesting` keeps those
+//! within others from waiting for them, and `refresh` fetches what is about to expire.
+//!
+//! `many` gets many keys at once, and `bulk` loads them; `together` gathers those whose owner cannot be
+//! asked.
 //!
 //! `write` is for values that change. It removes by `remove`, in two rounds over all nodes, each of
 //! which does its part by `purge`, with the keys closed meanwhile by `closures`. Removes that are
 //! called at the same time travel together, by `batch`.
 
+mod asking;
 mod batch;
+mod bulk;
 mod closures;
 mod flights;
 mod forward;
 mod limits;
 mod load;
+mod many;
 mod mirror;
 mod nesting;
 mod purge;
 mod refresh;
 mod remove;
 mod serve;
+mod together;
 mod write;
 
 use std::sync::Arc;
@@ -29,13 +36,13 @@ use std::time::Duration;
 use carrotcache_byteview::ByteView;
 use carrotcache_peer::Owner;
 
+use crate::bulk::Loaders;
 use crate::cache::{Found, GroupCache, Place};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::error::GetError;
 use crate::freshness::Freshness;
 use crate::held::{Age, Held};
-use crate::loader::ErasedLoader;
 use crate::peers::Peers;
 use crate::stats::{Counters, Stats};
 use batch::Removals;
@@ -107,7 +114,7 @@ struct Shared {
     name: Arc<str>,
     max_key_bytes: usize,
     load_timeout: Duration,
-    loader: Arc<dyn ErasedLoader>,
+    loaders: Loaders,
     peers: Arc<Peers>,
     clock: Arc<Clock>,
     chance: Chance,
@@ -127,12 +134,7 @@ struct Shared {
 }
 
 impl Group {
-    pub(crate) fn new(
-        name: String,
-        loader: Arc<dyn ErasedLoader>,
-        options: Options,
-        peers: Arc<Peers>,
-    ) -> Self {
+    pub(crate) fn new(name: String, loaders: Loaders, options: Options, peers: Arc<Peers>) -> Self {
         let name: Arc<str> = name.into();
         let Options { max_bytes, freshness, .. } = options;
         let flights = || Flights::new(Arc::clone(&name), Arc::clone(&peers));
@@ -140,7 +142,7 @@ impl Group {
         let shared = Shared {
             max_key_bytes: options.max_key_bytes,
             load_timeout: options.load_timeout,
-            loader,
+            loaders,
             cache: GroupCache::new(max_bytes, &freshness, Arc::clone(&clock)),
             clock,
             chance: Chance::default(),
@@ -277,6 +279,9 @@ impl Group {
         // Callers that miss in a loop, with a loader that is always ready, give others a turn.
         tokio::task::coop::consume_budget().await;
         let within = Nesting::here();
+        if within.is_loading(&self.shared, key) {
+            return Err(GetError::Reentrant { group: self.shared_name(), key: key.into() });
+        }
         let fetched = match self.shared.peers.picker.owner(key) {
             Owner::Local => {
                 let is_nested = within.is_within(&self.shared);

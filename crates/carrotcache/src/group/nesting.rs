@@ -1,5 +1,6 @@
 //! Which loads the present code is part of.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -11,8 +12,13 @@ tokio::task_local! {
 struct Load {
     /// The address of its group, which stays where it is while the load runs.
     group: usize,
+    /// What it loads, if that is several keys at once.
+    keys: Option<Arc<Places>>,
     within: Option<Arc<Load>>,
 }
+
+/// The keys of a bulk load, and the place of each.
+pub(crate) type Places = HashMap<Arc<str>, usize>;
 
 /// The load within which something was started, if there was one.
 ///
@@ -38,13 +44,27 @@ impl Nesting {
         false
     }
 
-    /// Runs `load`, a load of `group`, as part of this.
+    /// Returns whether this is the very bulk load that loads `key` of `group`, which would wait for
+    /// itself. Of a load of one key the flight knows it.
+    pub(crate) fn is_loading<T>(&self, group: &Arc<T>, key: &str) -> bool {
+        self.0.as_ref().is_some_and(|load| {
+            load.group == Arc::as_ptr(group).addr()
+                && load.keys.as_ref().is_some_and(|keys| keys.contains_key(key))
+        })
+    }
+
+    /// Runs `load`, a load of `group`, as part of this; `keys` are those of a bulk load.
     ///
     /// # Cancel safety
     ///
     /// As that of `load`.
-    pub(crate) async fn run<T, F: Future>(self, group: &Arc<T>, load: F) -> F::Output {
-        let load_here = Load { group: Arc::as_ptr(group).addr(), within: self.0 };
+    pub(crate) async fn run<T, F: Future>(
+        self,
+        group: &Arc<T>,
+        keys: Option<Arc<Places>>,
+        load: F,
+    ) -> F::Output {
+        let load_here = Load { group: Arc::as_ptr(group).addr(), keys, within: self.0 };
         LOAD.scope(Arc::new(load_here), load).await
     }
 }

@@ -1,9 +1,13 @@
 //! Requests that come from peers.
 
+use std::sync::Arc;
+
 use carrotcache_peer::{Answer, PeerError, Reply, Request};
 
 use super::Group;
+use super::flights::{Fetched, Joined};
 use super::load::Load;
+use super::many::MAX_BATCH;
 use super::nesting::Nesting;
 use crate::cache::Place;
 use crate::held::Held;
@@ -20,27 +24,84 @@ impl Group {
 
     /// Answers a peer. It looks like [`get`](Self::get), but for one thing: it never forwards.
     pub(crate) fn answer(&self, request: Request) -> Reply {
-        let Request { key, is_nested, .. } = request;
-        if let Err(error) = self.check(&key) {
-            return Reply::ready(Err(error.into()));
+        if let Some(reply) = self.answer_now(&request) {
+            return reply;
         }
-        self.shared.counters.server_requests.add_one();
-        if let Some(found) = self.shared.cache.get(&key) {
-            return Reply::ready(Ok(self.answer_with(&self.use_found(&key, found))));
-        }
-        self.shared.counters.loads.add_one();
-        let group = self.clone();
-        let (place, within) = (Place::Main, Nesting::default());
-        let load = Load { place, within, is_nested, newer_than: None };
+        let (group, key, load) = (self.clone(), request.key, load_for(request.is_nested));
         Reply::pending(async move {
             let loaded = group.load(&key, load, None).await;
-            let held = group.or_stale(&key, loaded).map_err(PeerError::from)?;
-            Ok(group.answer_with(&held))
+            group.answer_fetched(&key, loaded)
         })
+    }
+
+    /// Answers requests that came together. What is not cached is loaded at once by the bulk loader, if
+    /// there is one.
+    pub(crate) fn answer_many(&self, requests: Vec<Request>) -> Vec<Reply> {
+        if self.shared.loaders.bulk().is_none() {
+            return requests.into_iter().map(|request| self.answer(request)).collect();
+        }
+        let replies = requests.iter().map(|request| self.answer_now(request));
+        let mut replies: Vec<Option<Reply>> = replies.collect();
+        // Those within loads of their askers must not wait for their turn, so they have a load apart.
+        for is_nested in [false, true] {
+            let load = load_for(is_nested);
+            let missed: Vec<usize> = (0..requests.len())
+                .filter(|&at| replies[at].is_none() && requests[at].is_nested == is_nested)
+                .collect();
+            for batch in missed.chunks(MAX_BATCH) {
+                let keys = batch.iter().map(|&at| &requests[at].key);
+                match self.join_loads(keys, &load) {
+                    Ok(joined) => {
+                        for (&at, joined) in batch.iter().zip(joined) {
+                            let key = Arc::clone(&requests[at].key);
+                            replies[at] = Some(self.answer_later(key, joined, load.clone()));
+                        }
+                    }
+                    Err(error) => {
+                        let error = || Reply::ready(Err(error.clone().into()));
+                        batch.iter().for_each(|&at| replies[at] = Some(error()));
+                    }
+                }
+            }
+        }
+        replies.into_iter().flatten().collect()
+    }
+
+    /// Answers with what is cached, or that there can be no such key. Otherwise notes a miss.
+    fn answer_now(&self, request: &Request) -> Option<Reply> {
+        let Request { key, .. } = request;
+        if let Err(error) = self.check(key) {
+            return Some(Reply::ready(Err(error.into())));
+        }
+        self.shared.counters.server_requests.add_one();
+        if let Some(found) = self.shared.cache.get(key) {
+            return Some(Reply::ready(Ok(self.answer_with(&self.use_found(key, found)))));
+        }
+        self.shared.counters.loads.add_one();
+        None
+    }
+
+    /// Answers with what a flight brings.
+    fn answer_later(&self, key: Arc<str>, joined: Joined, load: Load) -> Reply {
+        let group = self.clone();
+        Reply::pending(async move {
+            let loaded = group.end_of_load(&key, joined, load).await;
+            group.answer_fetched(&key, loaded)
+        })
+    }
+
+    fn answer_fetched(&self, key: &str, fetched: Fetched) -> Result<Answer, PeerError> {
+        let held = self.or_stale(key, fetched)?;
+        Ok(self.answer_with(&held))
     }
 
     /// Returns what a peer is told.
     fn answer_with(&self, held: &Held) -> Answer {
         Answer::new(held.to_entry(self.shared.clock.now()))
     }
+}
+
+/// A load on behalf of a peer.
+fn load_for(is_nested: bool) -> Load {
+    Load { place: Place::Main, within: Nesting::default(), is_nested, newer_than: None }
 }
