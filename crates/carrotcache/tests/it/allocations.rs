@@ -58,6 +58,16 @@ async fn a_hit_in_main_allocates_nothing() {
 }
 
 #[tokio::test]
+async fn many_hits_allocate_one_list() {
+    let group = group_of(Source::default());
+    let keys: Vec<_> = (0..64).map(|key| key.to_string()).collect();
+    group.get_many(&keys).await;
+    let (values, count) = allocations_of(|| group.get_many(&keys).now_or_never());
+    assert!(values.unwrap().iter().all(Result::is_ok));
+    assert_eq!(count, 1, "that of the answers");
+}
+
+#[tokio::test]
 async fn a_hit_in_hot_allocates_nothing() {
     let sources = vec![Source::default(), Source::default()];
     let mesh = Mesh::new(sources, |_, _| 1, |builder| builder.mirroring(Mirroring::Always));

@@ -6,6 +6,7 @@ mod allocations;
 mod at_hand;
 mod bad_input;
 mod bad_settings;
+mod bulk;
 mod cancel;
 mod cluster;
 mod expiry;
@@ -18,6 +19,8 @@ mod limits;
 #[cfg(feature = "http")]
 mod links;
 mod logs;
+mod many;
+mod many_peers;
 mod memory;
 mod messages;
 mod mirror;
