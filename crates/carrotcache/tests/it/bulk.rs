@@ -384,7 +384,8 @@ fn what_came_into_the_cache_before_the_bulk_load_began_is_not_loaded() {
 #[test]
 fn loads_whose_runtime_ends_while_they_wait_for_their_turn_keep_the_sums() {
     let rows = Rows::gated();
-    let dying = tokio::runtime::Runtime::new().unwrap();
+    // Of one thread: no caller gets another turn while the others are dropped, and starts anew.
+    let dying = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let node = Node::builder().runtime(dying.handle().clone()).build();
     let group = node.group("numbers").bulk_loader(rows.clone()).max_loads(1).build().unwrap();
     let get_many = |keys: &'static [&'static str]| {
