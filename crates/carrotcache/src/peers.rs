@@ -1,16 +1,17 @@
 //! What the groups of a node share: its peers, the runtime they are asked on, and a clock.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use carrotcache_peer::{Owner, Peer, Picker};
+use carrotcache_peer::{Owner, Peer, PeerError, Picker};
+use carrotcache_singleflight as singleflight;
 
 use crate::clock::Clock;
 use crate::debts::Debts;
 use crate::outages::Outages;
 use crate::rules::Rules;
 use crate::runtime::Runtime;
-use crate::tell::Teller;
 
 /// How long an owner may show no sign that it is at it before the value is loaded here, unless
 /// configured.
@@ -43,6 +44,25 @@ impl Peers {
             teller: Teller::default(),
             rules: Rules::ALL,
         }
+    }
+}
+
+/// What telling needs of a node.
+#[derive(Default)]
+pub(crate) struct Teller {
+    /// The tellings under way: those who want the same peer told share one.
+    /// Made when the first peer has missed something.
+    pub(crate) tellings: OnceLock<singleflight::Group<String, (), PeerError>>,
+    /// The number of the runtime, and one more, on which the task is that tells whoever can be told;
+    /// zero if there is none. One on a runtime that the node has left may never run.
+    pub(crate) runs_at: AtomicU64,
+    pub(crate) attempts: AtomicU64,
+}
+
+impl Teller {
+    /// Changes what is said of the task, if that is so at present.
+    pub(crate) fn replace(&self, present: u64, new: u64) -> bool {
+        self.runs_at.compare_exchange(present, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 

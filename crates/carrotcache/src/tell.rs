@@ -1,7 +1,7 @@
 //! Telling peers what they have missed.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use carrotcache_peer::{Completion, Peer, PeerError, PeerErrorKind, Purge, Purged, Step};
@@ -22,25 +22,6 @@ const MAX_TELLINGS: usize = 4;
 /// How long the teller waits before it looks again for whom it can tell.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// What telling needs of a node.
-#[derive(Default)]
-pub(crate) struct Teller {
-    /// The tellings under way: those who want the same peer told share one.
-    /// Made when the first peer has missed something.
-    tellings: OnceLock<singleflight::Group<String, (), PeerError>>,
-    /// The number of the runtime, and one more, on which the task is that tells whoever can be told;
-    /// zero if there is none. One on a runtime that the node has left may never run.
-    runs_at: AtomicU64,
-    attempts: AtomicU64,
-}
-
-impl Teller {
-    /// Changes what is said of the task, if that is so at present.
-    fn replace(&self, present: u64, new: u64) -> bool {
-        self.runs_at.compare_exchange(present, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-}
 
 impl Peers {
     /// Returns a number for an attempt to remove something, which no other has.

@@ -1,32 +1,26 @@
 //! Removes that are called at the same time, which travel together.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use carrotcache_peer::{Keys, Purge};
 use futures_util::future::join_all;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Group;
+use super::queue::{MAX_BATCH_BYTES, Removed, Waiting};
 use super::remove::Removal;
 use crate::error::RemoveError;
 use crate::home::Home;
 
-pub(super) type Removed = Result<(), RemoveError>;
-
-/// How many bytes of keys travel together: what every node takes in one message.
-const MAX_BATCH_BYTES: usize = 48 << 10;
 /// How many removes of a group may be under way at once. More travel with the next.
 const MAX_BATCHES: usize = 2;
 /// How long the next batch waits for the one before it. One that takes longer waits for a peer that
 /// does not answer.
 const PATIENCE: Duration = Duration::from_millis(10);
-/// How many keys may wait to be removed. Who comes later waits before that.
-const MAX_WAITING_KEYS: usize = 65_536;
-
 impl Group {
     /// Removes keys together with those of whoever else removes at this time.
     ///
@@ -132,82 +126,6 @@ fn together(one: Removed, other: Removed) -> Removed {
         }
         (Unsettled { .. } | Incomplete { .. }, error) | (error, _) => error,
     })
-}
-
-/// The removes of a group that wait to travel together.
-pub(super) struct Removals {
-    queue: Mutex<Queue>,
-    /// Tells whoever empties the queue that there is more.
-    more: Notify,
-    /// One permit for each key that may wait.
-    room: Arc<Semaphore>,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: Vec<Waiting>,
-    /// The number of the runtime on which the task is that empties it. One on a runtime that the node
-    /// has left may never run.
-    emptied_at: Option<u64>,
-}
-
-/// Keys to be removed, and who waits for it.
-struct Waiting {
-    keys: Vec<Arc<str>>,
-    tell: oneshot::Sender<Removed>,
-    _room: OwnedSemaphorePermit,
-}
-
-impl Default for Removals {
-    fn default() -> Self {
-        let room = Arc::new(Semaphore::new(MAX_WAITING_KEYS));
-        Self { queue: Mutex::default(), more: Notify::new(), room }
-    }
-}
-
-impl Removals {
-    /// Adds keys. Returns whether nobody at `home` empties the queue yet, which the caller then sees
-    /// to.
-    fn push(&self, waiting: Waiting, home: u64) -> bool {
-        let mut queue = self.lock();
-        queue.waiting.push(waiting);
-        let is_first = queue.emptied_at.replace(home) != Some(home);
-        drop(queue);
-        self.more.notify_one();
-        is_first
-    }
-
-    /// Takes as many as travel in one message. If nothing waits, and whoever empties the queue at
-    /// `home` `is_idle`, that is over.
-    fn take(&self, home: u64, is_idle: bool) -> Vec<Waiting> {
-        let mut queue = self.lock();
-        let (mut count, mut bytes) = (0, 0);
-        let fits = queue.waiting.iter().take_while(|waiting| {
-            let is_first = count == 0;
-            count += waiting.keys.len();
-            bytes += waiting.keys.iter().map(|key| key.len()).sum::<usize>();
-            is_first || (count <= Purge::MAX_KEYS && bytes <= MAX_BATCH_BYTES)
-        });
-        let fits = fits.count();
-        if fits == 0 && is_idle {
-            queue.end(home);
-        }
-        queue.waiting.drain(..fits).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Queue {
-    /// Notes that nobody at `home` empties it any more. Returns whether nobody else does.
-    fn end(&mut self, home: u64) -> bool {
-        if self.emptied_at == Some(home) {
-            self.emptied_at = None;
-        }
-        self.emptied_at.is_none()
-    }
 }
 
 /// The task that empties a queue.

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use super::flights::{Fetched, Joined, Led, Where};
 use super::limits::{NoPermit, Permit};
-use super::load::{Done, Load, LoadFlight, Unfinished, in_time};
+use super::load::{Done, LoadFlight, Unfinished, in_time};
 use super::nesting::Places;
+use super::purpose::Load;
 use super::{Group, LONGEST};
 use crate::bulk::{Answers, ErasedBulkLoader};
 use crate::error::GetError;

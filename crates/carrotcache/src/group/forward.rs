@@ -7,10 +7,10 @@ use carrotcache_peer::{Answer, Completion, Peer, PeerError, PeerErrorKind, Reque
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
+use super::backoff::Refresh;
 use super::flights::{Leader, Led, Ticket, Where};
-use super::load::Load;
 use super::nesting::Nesting;
-use super::refresh::Refresh;
+use super::purpose::Load;
 use super::together::Together;
 use super::{Group, LONGEST};
 use crate::cache::Place;

@@ -13,32 +13,16 @@ use carrotcache_peer::BoxError;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
+use super::backoff::Refresh;
 use super::flights::{Fetched, Leader, Ticket, Where};
 use super::limits::{NoPermit, Permit};
-use super::nesting::Nesting;
-use super::refresh::Refresh;
+use super::purpose::Load;
 use super::{Group, LONGEST, Shared};
 use crate::cache::Place;
 use crate::error::GetError;
 use crate::held::Held;
 use crate::runtime;
 use crate::value::Value;
-
-/// On whose behalf a load runs, and what becomes of its value.
-#[derive(Clone)]
-pub(super) struct Load {
-    /// Where the value is kept. A load because the owner could not be asked keeps it in hot only, so
-    /// that it gives way when the owner is back.
-    pub(super) place: Place,
-    /// The load that waits for this one, if that is known.
-    pub(super) within: Nesting,
-    /// Whether a load of this group, here or at a peer, waits for it. It must not wait for its turn
-    /// then.
-    pub(super) is_nested: bool,
-    /// Only an entry that expires after that moment spares the load: whoever it runs for has one that
-    /// does not.
-    pub(super) newer_than: Option<u64>,
-}
 
 /// A LOAD flight on its way.
 pub(super) struct LoadFlight {

@@ -20,8 +20,8 @@ use futures_util::future::join_all;
 
 use super::Group;
 use super::flights::Fetched;
-use super::load::Load;
 use super::nesting::Nesting;
+use super::purpose::Load;
 use crate::cache::Place;
 use crate::error::GetError;
 

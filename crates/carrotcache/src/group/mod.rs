@@ -13,6 +13,7 @@
 //! called at the same time travel together, by `batch`.
 
 mod asking;
+mod backoff;
 mod batch;
 mod bulk;
 mod closures;
@@ -24,6 +25,8 @@ mod many;
 mod mirror;
 mod nesting;
 mod purge;
+mod purpose;
+mod queue;
 mod refresh;
 mod remove;
 mod serve;
@@ -45,15 +48,15 @@ use crate::freshness::Freshness;
 use crate::held::{Age, Held};
 use crate::peers::Peers;
 use crate::stats::{Counters, Stats};
-use batch::Removals;
+use backoff::Refreshes;
 use closures::Closures;
 use flights::{Fetched, Flights, Ticket};
 use limits::Limits;
-use load::Load;
 use mirror::Mirror;
 pub use mirror::Mirroring;
 use nesting::Nesting;
-use refresh::Refreshes;
+use purpose::Load;
+use queue::Removals;
 
 /// Longer than anyone waits for anything, and short enough to be added to the present.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -126,7 +129,7 @@ struct Shared {
     loads: Flights,
     forwards: Flights,
     limits: Limits,
-    refreshes: Refreshes,
+    refreshes: Arc<Refreshes>,
     closures: Closures,
     removals: Removals,
     mirror: Mirror,
@@ -150,7 +153,7 @@ impl Group {
             loads: flights(),
             forwards: flights(),
             limits: Limits::new(options.max_loads, options.max_waiting_loads),
-            refreshes: Refreshes::default(),
+            refreshes: Refreshes::new(Arc::clone(&peers.clock)),
             closures: Closures::new(Arc::clone(&peers.clock)),
             removals: Removals::default(),
             mirror: Mirror::new(options.mirroring),

@@ -6,9 +6,9 @@ use carrotcache_peer::{Answer, PeerError, Reply, Request};
 
 use super::Group;
 use super::flights::{Fetched, Joined};
-use super::load::Load;
 use super::many::MAX_BATCH;
 use super::nesting::Nesting;
+use super::purpose::Load;
 use crate::cache::Place;
 use crate::held::Held;
 

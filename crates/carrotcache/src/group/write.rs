@@ -8,9 +8,10 @@ use carrotcache_peer::Keys;
 use tokio::sync::oneshot;
 
 use super::Group;
-use super::batch::{Removed, wait_for};
+use super::batch::wait_for;
 use super::closures::Attempt;
 use super::purge::Opening;
+use super::queue::Removed;
 use super::remove::Removal;
 use crate::error::{RemoveError, SetError};
 use crate::held::Held;
