@@ -94,6 +94,8 @@ mod peers;
 mod registry;
 mod rules;
 mod runtime;
+#[cfg(test)]
+mod simulation;
 mod stats;
 mod tell;
 mod value;

@@ -1,0 +1,338 @@
+//! Whether a history may happen.
+//!
+//! A value that a get returned has to be *possible*:
+//!
+//! - A load of that very key has brought it, or somebody has set it.
+//! - Nothing that was promised rules it out. A remove that returned promises that from then on no get,
+//!   on a node that it speaks for, returns a value whose load began before the remove did.
+//! - It had not expired when the get began, nor when a peer sent it to those who waited.
+//!
+//! When a remove returns that it has reached everybody, it speaks for the nodes that its own node
+//! listed all the while. It speaks for each process that ran when the remove began; and if the list of
+//! nodes is always and everywhere the same, for each later process too. When it returns that it has
+//! not reached some, it speaks for the others. A process that is told what it has missed is promised
+//! what the one that tells it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use super::event::{
+    Event, Got, History, Id, Key, Keys, Label, Lifetime, Loaded, Origin, Process, Removed,
+};
+use super::floors::Floors;
+
+/// How much of it was put to the test.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::simulation) struct Checked {
+    /// Gets that returned a value, or that there is none.
+    pub(in crate::simulation) gets: usize,
+    /// Of those the ones for which a remove had promised something.
+    pub(in crate::simulation) promised: usize,
+    /// Removes that spoke for all nodes, and for all but some.
+    pub(in crate::simulation) complete: usize,
+    pub(in crate::simulation) incomplete: usize,
+}
+
+/// Something that may not happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::simulation) struct Violation {
+    /// The place of the event in the history.
+    pub(in crate::simulation) at: usize,
+    pub(in crate::simulation) why: String,
+}
+
+/// Looks through a history for something that may not happen.
+pub(in crate::simulation) fn check(history: &History) -> Result<Checked, Violation> {
+    let mut checker = Checker::new(history);
+    for (at, (now, event)) in history.events.iter().enumerate() {
+        // Places count from one, so that zero is the floor of those to whom nothing is promised.
+        let seen = checker.see(at + 1, *now, event);
+        seen.map_err(|why| Violation { at, why })?;
+    }
+    Ok(checker.checked)
+}
+
+/// What has happened up to some event.
+struct Checker {
+    grace: Duration,
+    /// Whether the list of nodes is the same always and everywhere.
+    is_fixed: bool,
+    checked: Checked,
+    processes: BTreeMap<Process, Running>,
+    /// Floors that outlive a process.
+    lasting: BTreeMap<Label, Floors>,
+    /// Floors that hold from some time on.
+    later: Vec<Later>,
+    loads: BTreeMap<Id, Load>,
+    gets: BTreeMap<Id, Get>,
+    removes: BTreeMap<Id, Remove>,
+    /// What each tell promises.
+    tells: BTreeMap<Id, (Keys, Floors)>,
+}
+
+struct Running {
+    label: Label,
+    began: usize,
+    has_ended: bool,
+    lists: BTreeSet<Label>,
+    floors: Floors,
+    arrived: Vec<Arrived>,
+}
+
+struct Arrived {
+    at: usize,
+    key: Key,
+    got: Got,
+    sent: Duration,
+}
+
+struct Later {
+    from: Duration,
+    label: Label,
+    keys: Keys,
+    floor: usize,
+}
+
+struct Load {
+    key: Key,
+    began: usize,
+    /// The place and the time of its end, and what it came to.
+    ended: Option<(usize, Duration, Loaded)>,
+}
+
+struct Get {
+    process: Process,
+    key: Key,
+    began: usize,
+    since: Duration,
+    floor: usize,
+}
+
+struct Remove {
+    process: Process,
+    keys: Keys,
+    began: usize,
+    sets: Option<Lifetime>,
+    ended: Option<Duration>,
+    /// The nodes that its own node has listed all the while.
+    listed: BTreeSet<Label>,
+}
+
+/// A value that somebody might hold, and until when.
+struct Candidate {
+    born: usize,
+    /// The place in the history from which on it exists.
+    made: usize,
+    /// Until when it may be served; `None` if for good.
+    until: Lifetime,
+}
+
+impl Checker {
+    fn new(history: &History) -> Self {
+        let mut lists = BTreeSet::new();
+        for (_, event) in &history.events {
+            if let Event::Starts { lists: of, .. } | Event::Lists { lists: of, .. } = event {
+                lists.insert(of);
+            }
+        }
+        Self {
+            grace: history.grace,
+            is_fixed: lists.len() <= 1,
+            checked: Checked::default(),
+            processes: BTreeMap::new(),
+            lasting: BTreeMap::new(),
+            later: Vec::new(),
+            loads: BTreeMap::new(),
+            gets: BTreeMap::new(),
+            removes: BTreeMap::new(),
+            tells: BTreeMap::new(),
+        }
+    }
+
+    /// Takes one event in, or says why it may not happen.
+    fn see(&mut self, at: usize, now: Duration, event: &Event) -> Result<(), String> {
+        match event.clone() {
+            Event::Note(_) => {}
+            Event::Starts { process, label, lists } => self.start(at, process, label, lists),
+            Event::Ends { process } => self.process(process).has_ended = true,
+            Event::Lists { process, lists } => self.list(process, lists),
+            Event::LoadBegins { load, key, .. } => {
+                self.loads.insert(load, Load { key, began: at, ended: None });
+            }
+            Event::LoadEnds { load, loaded } => {
+                let load = self.loads.get_mut(&load).expect("a load begins before it ends");
+                load.ended = Some((at, now, loaded));
+            }
+            Event::GetBegins { get, process, key } => {
+                let floor = self.floor(process, key, now);
+                self.gets.insert(get, Get { process, key, began: at, since: now, floor });
+            }
+            Event::GetEnds { get, got } => {
+                let get = self.gets.remove(&get).expect("a get begins before it ends");
+                return self.judge(&get, got);
+            }
+            Event::Arrives { process, key, got, sent } => {
+                self.process(process).arrived.push(Arrived { at, key, got, sent });
+            }
+            Event::RemoveBegins { remove, process, keys, sets } => {
+                let listed = self.process(process).lists.clone();
+                let remove_ = Remove { process, keys, began: at, sets, ended: None, listed };
+                self.removes.insert(remove, remove_);
+            }
+            Event::RemoveEnds { remove, removed } => self.end_remove(remove, now, removed),
+            Event::TellBegins { tell, process, keys } => {
+                let floors = self.process(process).floors.clone();
+                self.tells.insert(tell, (keys, floors));
+            }
+            Event::TellEnds { tell, process } => {
+                let (keys, floors) = self.tells[&tell].clone();
+                self.process(process).floors.raise_to(&keys, &floors);
+            }
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, process: Process) -> &mut Running {
+        self.processes.get_mut(&process).expect("a process starts before it does anything")
+    }
+
+    fn start(&mut self, at: usize, process: Process, label: Label, lists: BTreeSet<Label>) {
+        let floors = self.lasting.get(&label).cloned().unwrap_or_default();
+        let (has_ended, arrived) = (false, Vec::new());
+        let running = Running { label, began: at, has_ended, lists, floors, arrived };
+        self.processes.insert(process, running);
+    }
+
+    fn list(&mut self, process: Process, lists: BTreeSet<Label>) {
+        for remove in self.removes.values_mut().filter(|remove| remove.process == process) {
+            remove.listed = &remove.listed & &lists;
+        }
+        self.process(process).lists = lists;
+    }
+
+    /// Returns the floor of a get that begins at `now`.
+    fn floor(&self, process: Process, key: Key, now: Duration) -> usize {
+        let running = &self.processes[&process];
+        let is_due = |later: &&Later| {
+            later.label == running.label && later.from < now && later.keys.contains(key)
+        };
+        let later = self.later.iter().filter(is_due).map(|later| later.floor).max();
+        running.floors.of(key).max(later.unwrap_or(0))
+    }
+
+    /// Notes what a remove promises.
+    fn end_remove(&mut self, id: Id, now: Duration, removed: Removed) {
+        let remove = self.removes.get_mut(&id).expect("a remove begins before it ends");
+        remove.ended = Some(now);
+        let (keys, began, mut listed) = (remove.keys.clone(), remove.began, remove.listed.clone());
+        let is_everywhere = removed == Removed::Everywhere;
+        match removed {
+            Removed::Failed => return,
+            Removed::Everywhere => self.checked.complete += 1,
+            Removed::ButFor { unreached, stale_for_at_most } => {
+                self.checked.incomplete += 1;
+                listed = &listed - &unreached;
+                for label in unreached.into_iter().filter(|_| stale_for_at_most.is_some()) {
+                    let from = now + stale_for_at_most.unwrap_or_default();
+                    self.later.push(Later { from, label, keys: keys.clone(), floor: began });
+                }
+            }
+        }
+        let lasts = is_everywhere && self.is_fixed;
+        for process in self.processes.values_mut().filter(|process| !process.has_ended) {
+            // One that began in between may have been reached, or may not.
+            let was_reached = process.began < began || lasts;
+            if listed.contains(&process.label) && was_reached {
+                process.floors.raise(&keys, began);
+            }
+        }
+        for label in listed.into_iter().filter(|_| lasts) {
+            self.lasting.entry(label).or_default().raise(&keys, began);
+        }
+    }
+
+    /// Says why a get may not have returned that, if it may not.
+    fn judge(&mut self, get: &Get, got: Got) -> Result<(), String> {
+        if got == Got::Failed {
+            return Ok(());
+        }
+        self.checked.gets += 1;
+        self.checked.promised += usize::from(get.floor > 0);
+        match got {
+            Got::Value(key, _) if key != get.key => Err(format!("{key} is not what was asked for")),
+            Got::Value(_, origin) => {
+                let value = self.candidate(get.key, origin)?;
+                self.judge_candidate(get, got, &value)
+            }
+            _ => {
+                // Nothing tells which load it was: it may be any of them.
+                let mut verdict = Err("no load has found that there is none".to_owned());
+                for absent in self.loads.values().filter_map(|load| absent(get.key, load)) {
+                    verdict = verdict.or_else(|_| self.judge_candidate(get, got, &absent));
+                }
+                verdict
+            }
+        }
+    }
+
+    /// Returns the value that came from there, if it did.
+    fn candidate(&self, key: Key, origin: Origin) -> Result<Candidate, String> {
+        match origin {
+            Origin::Load(load) => {
+                let load = self.loads.get(&load).filter(|load| load.key == key);
+                let load = load.ok_or("there is no such load")?;
+                match load.ended {
+                    Some((made, end, Loaded::Value(lifetime))) => {
+                        let until = lifetime.map(|lifetime| end + lifetime + self.grace);
+                        Ok(Candidate { born: load.began, made, until })
+                    }
+                    ended => Err(format!("its load has come to {:?}", ended.map(|end| end.2))),
+                }
+            }
+            Origin::Set(remove) => {
+                let set = self.removes.get(&remove).filter(|remove| remove.keys.contains(key));
+                let set = set.ok_or("nobody has set it")?;
+                let lifetime = set.sets.ok_or("nobody has set it")?;
+                let until = set.ended.zip(lifetime).map(|(end, time)| end + time + self.grace);
+                Ok(Candidate { born: set.began, made: set.began, until })
+            }
+        }
+    }
+
+    fn judge_candidate(&self, get: &Get, got: Got, value: &Candidate) -> Result<(), String> {
+        if value.born < get.floor {
+            let (born, floor) = (value.born - 1, get.floor - 1);
+            return Err(format!(
+                "stale: it is of event {born}, and event {floor} has removed that"
+            ));
+        }
+        let is_alive = |at: Duration| value.until.is_none_or(|until| at < until);
+        let was_sent_alive = |arrived: &Arrived| {
+            let is_it = arrived.key == get.key && arrived.got == got;
+            is_it && arrived.at > get.began && is_alive(arrived.sent)
+        };
+        let arrived = &self.processes[&get.process].arrived;
+        if value.made > get.began || is_alive(get.since) || arrived.iter().any(was_sent_alive) {
+            return Ok(());
+        }
+        Err(format!("expired: it was good until {:?}", value.until))
+    }
+}
+
+/// Returns what a load has found if that was nothing.
+fn absent(key: Key, load: &Load) -> Option<Candidate> {
+    match load.ended.filter(|_| load.key == key)? {
+        (made, end, Loaded::Absent(lifetime)) => {
+            let until = lifetime.map(|lifetime| end + lifetime);
+            Some(Candidate { born: load.began, made, until })
+        }
+        _ => None,
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "event {}: {}", self.at, self.why)
+    }
+}

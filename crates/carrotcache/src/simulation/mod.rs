@@ -1,0 +1,3 @@
+//! A simulated cluster.
+
+mod history;
