@@ -336,3 +336,13 @@ impl fmt::Display for Violation {
         write!(f, "event {}: {}", self.at, self.why)
     }
 }
+
+impl Checked {
+    /// Adds what was checked elsewhere.
+    pub(in crate::simulation) fn add(&mut self, other: Self) {
+        self.gets += other.gets;
+        self.promised += other.promised;
+        self.complete += other.complete;
+        self.incomplete += other.incomplete;
+    }
+}

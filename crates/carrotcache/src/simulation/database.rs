@@ -1,0 +1,100 @@
+//! What the nodes of a simulated cluster load from, and what their values look like.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::dice::Dice;
+use super::history::{Event, Got, Key, Loaded, Origin, Process};
+use super::plan::Plan;
+use super::recorder::Recorder;
+use crate::{ByteView, GetError, Value};
+
+/// A database that all nodes ask. What a load brings tells which load it was, so that the history
+/// knows what the database was like when it was read.
+pub(super) struct Database {
+    recorder: Arc<Recorder>,
+    dice: Dice,
+    plan: Plan,
+    is_healed: AtomicBool,
+}
+
+impl Database {
+    pub(super) fn new(recorder: Arc<Recorder>, dice: Dice, plan: Plan) -> Self {
+        Self { recorder, dice, plan, is_healed: AtomicBool::new(false) }
+    }
+
+    /// Fails no more from now on.
+    pub(super) fn heal(&self) {
+        self.is_healed.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns a value for `key`, read at the moment of the call, after a while.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time: the load then has no end.
+    pub(super) async fn load(
+        &self,
+        process: Process,
+        key: &str,
+    ) -> Result<Option<Value>, io::Error> {
+        let (load, key) = (self.recorder.next_id(), parse_key(key));
+        self.recorder.record(Event::LoadBegins { load, process, key });
+        let (pause, loaded) = (self.dice.pause(), self.outcome());
+        pause.wait().await;
+        self.recorder.record(Event::LoadEnds { load, loaded });
+        match loaded {
+            Loaded::Value(_) => Ok(Some(Value::new(write(key, Origin::Load(load))))),
+            Loaded::Absent(_) => Ok(None),
+            Loaded::Failed => Err(io::Error::other("the database is away")),
+        }
+    }
+
+    fn outcome(&self) -> Loaded {
+        let has_failures = self.plan.has_failures && !self.is_healed.load(Ordering::Relaxed);
+        match self.dice.below(16) {
+            0 if has_failures => Loaded::Failed,
+            1 if self.plan.has_absences => Loaded::Absent(None),
+            _ => Loaded::Value(None),
+        }
+    }
+}
+
+/// Returns the name of a key.
+pub(super) fn name(key: Key) -> String {
+    key.to_string()
+}
+
+/// Returns the key of that name.
+pub(super) fn parse_key(name: &str) -> Key {
+    let number = name.strip_prefix("key-").and_then(|number| number.parse().ok());
+    Key(number.expect("the nodes ask for keys that they were asked for"))
+}
+
+/// Returns the text of a value. All of one length, so that each takes the same room.
+pub(super) fn write(key: Key, origin: Origin) -> String {
+    let (kind, id) = match origin {
+        Origin::Load(load) => ("load", load),
+        Origin::Set(remove) => ("set", remove),
+    };
+    format!("{:4} {kind:4} {id:10}", key.0)
+}
+
+/// Returns what a value says that [`write`] wrote.
+pub(super) fn read(value: &ByteView) -> Got {
+    let mut words = value.as_str().expect("values are text").split_whitespace();
+    let mut next = || words.next().expect("a value has three words");
+    let key = Key(next().parse().expect("the first is a key"));
+    let (kind, id) = (next(), next().parse().expect("the third is a number"));
+    Got::Value(key, if kind == "set" { Origin::Set(id) } else { Origin::Load(id) })
+}
+
+/// Returns what a get has returned, as the history tells it.
+pub(super) fn got(result: Result<ByteView, GetError>) -> Got {
+    match result {
+        Ok(value) => read(&value),
+        Err(error) if error.is_not_found() => Got::Absent,
+        Err(_) => Got::Failed,
+    }
+}

@@ -1,0 +1,164 @@
+//! What a node of a simulated cluster believes of the others, and how it asks them.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use carrotcache_peer::{Completion, Member, Owner, Peer, Picker, Purge, Purged, Request};
+
+use super::dice::Dice;
+use super::history::Label;
+use super::network::{End, Network};
+use super::plan::Owners;
+
+/// What a node believes of another, and the directory says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listing {
+    Absent,
+    /// It may be asked for keys.
+    Active,
+    /// It is asked for none any more, and has to forget what is removed until it ends.
+    Leaving,
+}
+
+/// What one process knows of all nodes, itself among them. It learns, and forgets, while it runs.
+#[derive(Clone)]
+pub(super) struct Known(Arc<Mutex<Vec<Listing>>>);
+
+impl Known {
+    pub(super) fn new(listings: Vec<Listing>) -> Self {
+        Self(Arc::new(Mutex::new(listings)))
+    }
+
+    pub(super) fn of(&self, label: Label) -> Listing {
+        self.lock()[label.0]
+    }
+
+    pub(super) fn set(&self, label: Label, listing: Listing) {
+        self.lock()[label.0] = listing;
+    }
+
+    /// Returns the nodes that are active or leaving.
+    pub(super) fn listed(&self) -> BTreeSet<Label> {
+        self.that_are(|listing| listing != Listing::Absent)
+    }
+
+    fn active(&self) -> BTreeSet<Label> {
+        self.that_are(|listing| listing == Listing::Active)
+    }
+
+    fn that_are(&self, wanted: impl Fn(Listing) -> bool) -> BTreeSet<Label> {
+        let listings = self.lock();
+        let labels = (0..listings.len()).map(Label);
+        labels.filter(|label| wanted(listings[label.0])).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Listing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The peers of one process.
+pub(super) struct Peers {
+    own: End,
+    known: Known,
+    owners: Owners,
+    dice: Dice,
+    /// By label; the own one is there and never asked.
+    peers: Vec<Arc<dyn Peer>>,
+}
+
+impl Peers {
+    pub(super) fn new(
+        network: &Arc<Network>,
+        own: End,
+        labels: usize,
+        known: Known,
+        owners: Owners,
+        dice: Dice,
+    ) -> Self {
+        let peer = |label| {
+            let (name, network) = (Label(label).to_string(), Arc::clone(network));
+            Arc::new(Remote { name, own, other: Label(label), network }) as Arc<dyn Peer>
+        };
+        Self { own, known, owners, dice, peers: (0..labels).map(peer).collect() }
+    }
+
+    fn owner_of(&self, label: Label) -> Owner {
+        match label == self.own.label {
+            true => Owner::Local,
+            false => Owner::Remote(Arc::clone(&self.peers[label.0])),
+        }
+    }
+
+    /// Returns the active nodes in the order in which they are asked for `key`. All that know the same
+    /// nodes agree on it.
+    fn order(&self, key: &str) -> Vec<Label> {
+        let mut order = Vec::from_iter(self.known.active());
+        order.sort_by_key(|label| rank(key, *label));
+        order
+    }
+}
+
+impl Picker for Peers {
+    fn owner(&self, key: &str) -> Owner {
+        let mut order = self.order(key);
+        if self.owners == Owners::Fickle {
+            // Whom it takes for itself, it may take for the owner.
+            order.push(self.own.label);
+            return self.owner_of(self.dice.pick(&order));
+        }
+        self.owner_of(order.first().copied().unwrap_or(self.own.label))
+    }
+
+    fn peers(&self) -> Vec<Arc<dyn Peer>> {
+        let listed = self.known.listed().into_iter().filter(|label| *label != self.own.label);
+        listed.map(|label| Arc::clone(&self.peers[label.0])).collect()
+    }
+
+    fn next(&self, key: &str, failed: &str) -> Option<Owner> {
+        let order = self.order(key);
+        let at = order.iter().position(|label| label.to_string() == failed)?;
+        order.get(at + 1).map(|label| self.owner_of(*label))
+    }
+
+    fn this_node(&self) -> Option<Member> {
+        let End { label, process } = self.own;
+        Some(Member { label: label.to_string().into(), incarnation: process.0 })
+    }
+}
+
+/// Another node, as one process asks it.
+struct Remote {
+    name: String,
+    own: End,
+    other: Label,
+    network: Arc<Network>,
+}
+
+impl Peer for Remote {
+    fn label(&self) -> &str {
+        &self.name
+    }
+
+    fn ask(&self, request: Request, completion: Completion) {
+        let (network, own, other) = (Arc::clone(&self.network), self.own, self.other);
+        tokio::spawn(async move {
+            completion.tell(network.ask(own, other, request).await);
+        });
+    }
+
+    fn purge(&self, purge: Purge, completion: Completion<Purged>) {
+        let (network, own, other) = (Arc::clone(&self.network), self.own, self.other);
+        tokio::spawn(async move {
+            completion.tell(network.purge(own, other, purge).await);
+        });
+    }
+}
+
+/// Returns how far behind others a node stands for `key` (FNV-1a, which has no random seed).
+fn rank(key: &str, label: Label) -> u64 {
+    let bytes = key.bytes().chain(label.to_string().into_bytes());
+    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+    })
+}
