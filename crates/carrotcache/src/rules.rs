@@ -1,4 +1,4 @@
-//! Which rules of removal hold.
+//! Which rules of removal hold, and what may happen between two steps.
 
 /// The rules of removal: all of them, always, but in tests that show what each is there for.
 #[derive(Debug, Clone, Copy)]
@@ -33,4 +33,46 @@ impl Rules {
         all_remember: true,
         set_in_first_attempt: true,
     };
+}
+
+/// Stands between two steps between which other threads may do anything. A simulated cluster has one
+/// thread; there they do it here.
+#[inline]
+pub(crate) fn meanwhile() {
+    #[cfg(test)]
+    other_threads::go_on();
+}
+
+#[cfg(test)]
+pub(crate) mod other_threads {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    thread_local! {
+        static DOES: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
+    }
+
+    /// Has this done, on this thread, wherever other threads may do anything; until what is returned
+    /// is dropped.
+    pub(crate) fn do_this(what: impl Fn() + 'static) -> Until {
+        DOES.set(Some(Rc::new(what)));
+        Until
+    }
+
+    /// While it is there, other threads do something.
+    pub(crate) struct Until;
+
+    impl Drop for Until {
+        fn drop(&mut self) {
+            DOES.take();
+        }
+    }
+
+    pub(super) fn go_on() {
+        // Nothing comes between the steps of what they do.
+        if let Some(does) = DOES.take() {
+            does();
+            DOES.set(Some(does));
+        }
+    }
 }

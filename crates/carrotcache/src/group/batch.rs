@@ -161,6 +161,7 @@ impl Running {
                 break;
             } else {
                 tokio::select! {
+                    biased;
                     _ = batches.join_next() => {}
                     () = removals.more.notified() => {}
                 }

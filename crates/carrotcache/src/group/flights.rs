@@ -312,6 +312,12 @@ impl Flights {
         !ticket.watch.is_void() && (ticket.home == 0 || ticket.home == self.later().home)
     }
 
+    /// Returns how many flights are under way.
+    #[cfg(test)]
+    pub(super) fn in_flight(&self) -> usize {
+        self.first.in_flight() + self.later().flights.in_flight()
+    }
+
     fn later(&self) -> RwLockReadGuard<'_, Table> {
         self.later.read().unwrap_or_else(PoisonError::into_inner)
     }

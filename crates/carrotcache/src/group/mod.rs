@@ -336,6 +336,24 @@ impl Group {
     }
 }
 
+#[cfg(test)]
+impl Group {
+    /// Returns what is under way here, if anything is.
+    pub(crate) fn left_over(&self) -> Option<String> {
+        let Shared { loads, forwards, closures, limits, .. } = &*self.shared;
+        // A closure lapses when somebody looks.
+        closures.is_closed("");
+        let left = [
+            (loads.in_flight(), "loads"),
+            (forwards.in_flight(), "forwards"),
+            (closures.len(), "closures"),
+            (limits.waiting(), "loads that wait for their turn"),
+        ];
+        let left = left.into_iter().find(|(count, _)| *count > 0);
+        left.map(|(count, what)| format!("{count} {what}"))
+    }
+}
+
 impl std::fmt::Debug for Group {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Group").field("name", &self.shared.name).finish_non_exhaustive()

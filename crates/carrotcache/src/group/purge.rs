@@ -8,6 +8,7 @@ use super::Group;
 use super::closures::Attempt;
 use crate::cache::Place;
 use crate::held::Held;
+use crate::rules::meanwhile;
 
 /// What the second round of a remove does at one node.
 pub(super) struct Opening<'a> {
@@ -33,11 +34,14 @@ impl Group {
         let shared = &self.shared;
         shared.peers.debts.purged(&shared.name);
         self.mark(keys, by);
+        meanwhile();
         match keys {
             Keys::All => shared.cache.forget_all(),
             Keys::These(keys) => keys.iter().for_each(|key| shared.cache.forget(key)),
         }
+        meanwhile();
         owe();
+        meanwhile();
         if shared.peers.rules.second_mark {
             self.mark(keys, by);
         }
