@@ -41,22 +41,31 @@ impl Database {
     ) -> Result<Option<Value>, io::Error> {
         let (load, key) = (self.recorder.next_id(), parse_key(key));
         self.recorder.record(Event::LoadBegins { load, process, key });
-        let (pause, loaded) = (self.dice.pause(), self.outcome());
+        let (pause, loaded) = (self.dice.pause(self.plan.loads), self.outcome());
         pause.wait().await;
         self.recorder.record(Event::LoadEnds { load, loaded });
         match loaded {
-            Loaded::Value(_) => Ok(Some(Value::new(write(key, Origin::Load(load))))),
+            Loaded::Value(lifetime) => {
+                let value = Value::new(write(key, Origin::Load(load)));
+                let is_own = lifetime.filter(|_| lifetime != self.plan.times.time_to_live);
+                Ok(Some(is_own.map_or(value.clone(), |own| value.with_time_to_live(own))))
+            }
             Loaded::Absent(_) => Ok(None),
             Loaded::Failed => Err(io::Error::other("the database is away")),
         }
     }
 
     fn outcome(&self) -> Loaded {
-        let has_failures = self.plan.has_failures && !self.is_healed.load(Ordering::Relaxed);
+        let Plan { has_absences, has_failures, times, .. } = &self.plan;
+        let has_failures = *has_failures && !self.is_healed.load(Ordering::Relaxed);
         match self.dice.below(16) {
             0 if has_failures => Loaded::Failed,
-            1 if self.plan.has_absences => Loaded::Absent(None),
-            _ => Loaded::Value(None),
+            1 if *has_absences => {
+                Loaded::Absent(Some(times.not_found_time_to_live.unwrap_or_default()))
+            }
+            // Some values are good for a shorter time than the others of their group.
+            2 => Loaded::Value(times.time_to_live.map(|time| time / 4)),
+            _ => Loaded::Value(times.time_to_live),
         }
     }
 }

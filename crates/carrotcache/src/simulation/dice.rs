@@ -17,6 +17,18 @@ pub(super) enum Pause {
     Time(Duration),
 }
 
+/// How long steps of a kind take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Some milliseconds at most.
+    Quick,
+    /// Mostly some milliseconds, so that steps overlap in all orders, and now and then so much longer
+    /// that whatever else is under way ends before.
+    Mixed,
+    /// Longer than all that is quick.
+    Slow,
+}
+
 impl Dice {
     pub(super) fn new(seed: u64) -> Self {
         Self(Mutex::new(seed))
@@ -47,17 +59,16 @@ impl Dice {
         of[self.below(of.len())].clone()
     }
 
-    /// Returns how long a step takes: mostly some milliseconds, so that steps overlap in all orders,
-    /// and now and then so much longer that whatever else is under way ends before it does.
-    pub(super) fn pause(&self) -> Pause {
+    /// Returns how long a step takes at this pace.
+    pub(super) fn pause(&self, pace: Pace) -> Pause {
         let millis =
             |least, most| Pause::Time(Duration::from_millis(self.between(least, most) as u64));
-        match self.below(24) {
-            0..=5 => Pause::Turns(self.below(4)),
-            6..=15 => millis(1, 12),
-            16..=20 => millis(10, 60),
-            21..=22 => millis(50, 400),
-            _ => millis(300, 3_000),
+        match (pace, self.below(24)) {
+            (Pace::Quick, 0..=9) | (Pace::Mixed, 0..=5) => Pause::Turns(self.below(4)),
+            (Pace::Quick, _) | (Pace::Mixed, 6..=15) => millis(1, 12),
+            (Pace::Mixed, 16..=20) | (Pace::Slow, 0..=9) => millis(10, 60),
+            (Pace::Mixed, 21..=22) | (Pace::Slow, 10..=20) => millis(50, 400),
+            (Pace::Mixed | Pace::Slow, _) => millis(300, 3_000),
         }
     }
 

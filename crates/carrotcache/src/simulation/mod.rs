@@ -22,14 +22,17 @@
 //! choice depends on a hasher with a random key. And everything that waits for a node is in a task:
 //! whoever waits outside of one has the runtime watched by a thread.
 
+mod broken;
 mod database;
 mod dice;
 mod history;
 mod network;
+mod nodes;
 mod peers;
 mod plan;
 mod recorder;
 mod seeds;
+mod users;
 mod world;
 
 use std::any::Any;
@@ -37,10 +40,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use self::dice::Dice;
 use self::history::{Checked, History, check};
-use self::plan::Plan;
+use self::plan::{About, Breach, Plan};
 use self::world::World;
 
-/// What came of one seed.
+/// What a schedule is drawn from.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    seed: u64,
+    /// What it is about; anything if that is not said.
+    about: Option<About>,
+    breach: Breach,
+}
+
+/// What came of a trial.
 struct Run {
     plan: Plan,
     history: History,
@@ -48,25 +60,36 @@ struct Run {
     outcome: Result<Checked, String>,
 }
 
-/// Runs the schedule of a seed, and checks its history. `takes_notes` has more in the trace.
-fn run(seed: u64, takes_notes: bool) -> Run {
-    let dice = Dice::new(seed);
-    let plan = Plan::draw(&dice);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime needs no more than memory");
-    let (history, ended) = runtime.block_on(World::run(plan.clone(), dice, takes_notes));
-    let checked = check(&history).map_err(|violation| violation.to_string());
-    let outcome = ended.and(checked);
-    Run { plan, history, outcome }
-}
+impl Trial {
+    /// Runs the schedule, and checks its history. `takes_notes` has more in the trace.
+    fn run(self, takes_notes: bool) -> Run {
+        let dice = Dice::new(self.seed);
+        let plan = Plan::draw(&dice, self.about);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime needs no more than memory");
+        let world = World::run(plan, self.breach, dice, takes_notes);
+        let (history, ended) = runtime.block_on(world);
+        let checked = check(&history).map_err(|violation| violation.to_string());
+        // What is stale tells more than what is left over because of it.
+        let outcome = checked.and_then(|checked| ended.map(|()| checked));
+        Run { plan, history, outcome }
+    }
 
-/// Runs the schedule of a seed, whose panic is a failure like others.
-fn run_caught(seed: u64) -> Result<Checked, String> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, false).outcome));
-    outcome.unwrap_or_else(|panic| Err(format!("a panic: {}", text_of(&*panic))))
+    /// Runs the schedule, whose panic is a failure like others.
+    fn outcome(self) -> Result<Checked, String> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.run(false).outcome));
+        outcome.unwrap_or_else(|panic| Err(format!("a panic: {}", text_of(&*panic))))
+    }
+
+    /// Says how it went, and all that happened.
+    fn tell(self) -> String {
+        let Run { plan, history, outcome } = self.run(true);
+        let outcome = outcome.map_or_else(|why| why, |checked| format!("all is well: {checked:?}"));
+        format!("{history}\n{plan:?}\nseed {}: {outcome}", self.seed)
+    }
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> String {

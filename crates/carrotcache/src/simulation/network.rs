@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use carrotcache_peer::{
-    self as peer, Answer, Handler, PeerError, PeerErrorKind, Purge, Purged, Reply, Request, Step,
+    self as peer, Answer, Handler, Member, PeerError, PeerErrorKind, Purge, Purged, Reply, Request,
+    Step,
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::database::{parse_key, read};
-use super::dice::{Dice, Pause};
+use super::dice::{Dice, Pace, Pause};
 use super::history::{Event, Got, Id, Keys, Label, Process};
+use super::plan::Plan;
 use super::recorder::Recorder;
 use crate::Node;
 
@@ -19,6 +21,7 @@ use crate::Node;
 pub(super) struct Network {
     recorder: Arc<Recorder>,
     dice: Dice,
+    plan: Plan,
     state: Mutex<State>,
 }
 
@@ -46,9 +49,9 @@ pub(super) struct End {
 /// An answer that has arrived.
 struct Carried<T> {
     told: T,
-    /// Who has answered, and when.
+    /// Who has answered, and when it was reached.
     by: Process,
-    sent: Duration,
+    asked: Duration,
 }
 
 /// What becomes of a message.
@@ -72,15 +75,10 @@ struct Patience {
 }
 
 impl Network {
-    pub(super) fn new(
-        recorder: Arc<Recorder>,
-        dice: Dice,
-        labels: usize,
-        has_faults: bool,
-    ) -> Arc<Self> {
-        let stations = (0..labels).map(|_| None).collect();
-        let state = State { stations, cuts: BTreeSet::new(), has_faults };
-        Arc::new(Self { recorder, dice, state: Mutex::new(state) })
+    pub(super) fn new(recorder: Arc<Recorder>, dice: Dice, plan: Plan) -> Arc<Self> {
+        let stations = (0..plan.most_nodes).map(|_| None).collect();
+        let state = State { stations, cuts: BTreeSet::new(), has_faults: plan.has_faults };
+        Arc::new(Self { recorder, dice, plan, state: Mutex::new(state) })
     }
 
     /// Has a process stand for its label.
@@ -114,7 +112,7 @@ impl Network {
     }
 
     /// Draws how long a message takes, and its answer, and what becomes of it.
-    fn draw(&self) -> (Pause, Pause, Fate) {
+    fn draw(&self, pace: Pace) -> (Pause, Pause, Fate) {
         let has_faults = self.lock().has_faults;
         let fate = match self.dice.below(40) {
             0 | 1 if has_faults => Fate::Refused,
@@ -123,7 +121,7 @@ impl Network {
             4 | 5 if has_faults => Fate::Cut,
             _ => Fate::Answered,
         };
-        (self.dice.pause(), self.dice.pause(), fate)
+        (self.dice.pause(pace), self.dice.pause(pace), fate)
     }
 
     /// Draws when a message arrives once more, if it does.
@@ -151,11 +149,12 @@ impl Network {
         &self,
         from: End,
         to: Label,
+        pace: Pace,
         patience: Patience,
         deliver: impl FnOnce(&Node) -> Reply<T>,
     ) -> Result<Carried<T>, PeerError> {
         let exchange = async {
-            let (there, back, fate) = self.draw();
+            let (there, back, fate) = self.draw(pace);
             there.wait().await;
             let station = match fate {
                 Fate::Lost => return patience.hear_nothing().await,
@@ -163,15 +162,15 @@ impl Network {
                 _ => self.reach(from, to),
             };
             let station = station.ok_or(PeerErrorKind::Unreachable)?;
+            let (by, asked) = (station.process, self.recorder.now());
             let answer = deliver(&station.node).await;
-            let (by, sent) = (station.process, self.recorder.now());
             back.wait().await;
             let is_there = self.reach(from, to).is_some_and(|now| now.process == by);
             match fate {
                 Fate::AnswerLost => patience.hear_nothing().await,
                 Fate::Cut => Err(PeerErrorKind::Truncated.into()),
                 _ if !is_there => Err(PeerErrorKind::Truncated.into()),
-                _ => answer.map(|told| Carried { told, by, sent }),
+                _ => answer.map(|told| Carried { told, by, asked }),
             }
         };
         let carried = timeout_at(patience.at_most, exchange).await;
@@ -200,10 +199,11 @@ impl Network {
             request.deadline = deadline_in(left);
             answer(node, request)
         };
-        let Carried { told, by, sent } = self.carry(from, to, patience, deliver).await?;
+        let Carried { told, by, asked } =
+            self.carry(from, to, self.plan.asks, patience, deliver).await?;
         let (process, key) = (from.process, parse_key(&name));
         let got = told.entry.value().map_or(Got::Absent, read);
-        self.recorder.record(Event::Arrives { process, key, got, sent });
+        self.recorder.record(Event::Arrives { process, key, got, asked });
         Ok(told.with_incarnation(by.0))
     }
 
@@ -225,7 +225,7 @@ impl Network {
         if let Some(later) = self.draw_again() {
             tokio::spawn(Arc::clone(self).purge_again(from, to, purge.clone(), later));
         }
-        let tell = self.begin_tell(from, &purge);
+        let tell = self.begin_tell(from, to, &purge);
         let recorder = Arc::clone(&self.recorder);
         let deliver = |node: &Node| {
             purge.deadline = deadline_in(left);
@@ -239,7 +239,8 @@ impl Network {
                 Ok(purged)
             })
         };
-        let Carried { told, by, .. } = self.carry(from, to, patience, deliver).await?;
+        let Carried { told, by, .. } =
+            self.carry(from, to, self.plan.purges, patience, deliver).await?;
         Ok(Purged { incarnation: by.0, ..told })
     }
 
@@ -249,23 +250,16 @@ impl Network {
         sleep(later).await;
         purge.deadline = deadline_in(Duration::from_secs(5));
         if let Some(station) = self.reach(from, to) {
-            self.recorder.note(|| format!("to {to}, again: {:?}", purge.step));
+            self.recorder.note(|| format!("to {to}, again: {}", text_of(&purge)));
             drop(Handler::purge(&station.node, purge).await);
         }
     }
 
     /// Notes that a peer is told of what it has missed, if it is that.
-    fn begin_tell(&self, from: End, purge: &Purge) -> Option<Id> {
-        self.recorder
-            .note(|| format!("{}: sends {:?} of {:?}", from.process, purge.step, purge.keys));
+    fn begin_tell(&self, from: End, to: Label, purge: &Purge) -> Option<Id> {
+        self.recorder.note(|| format!("{}, to {to}: {}", from.process, text_of(purge)));
         let Step::Tell { .. } = purge.step else { return None };
-        let (tell, process) = (self.recorder.next_id(), from.process);
-        let keys = match &purge.keys {
-            peer::Keys::All => Keys::All,
-            peer::Keys::These(names) => {
-                Keys::These(names.iter().map(|key| parse_key(key)).collect())
-            }
-        };
+        let (tell, process, keys) = (self.recorder.next_id(), from.process, keys_of(purge));
         self.recorder.record(Event::TellBegins { tell, process, keys });
         Some(tell)
     }
@@ -296,6 +290,34 @@ fn answer(node: &Node, request: Request) -> Reply {
     match Handler::at_hand(node, &request.group, &request.key) {
         Some(answer) => Reply::ready(Ok(answer)),
         None => node.answer(request),
+    }
+}
+
+fn keys_of(purge: &Purge) -> Keys {
+    match &purge.keys {
+        peer::Keys::All => Keys::All,
+        peer::Keys::These(names) => Keys::These(names.iter().map(|key| parse_key(key)).collect()),
+    }
+}
+
+/// Returns what a message says, without what a process has drawn for itself.
+fn text_of(purge: &Purge) -> String {
+    let members = |members: &[Member]| {
+        let mut members = Vec::from_iter(members.iter().map(|member| member.incarnation));
+        members.sort_unstable();
+        members
+    };
+    let keys = keys_of(purge);
+    match &purge.step {
+        Step::Close { attempt } => format!("close {keys} for attempt {attempt}"),
+        Step::Open { attempt, closed, value, .. } => {
+            let sets = if value.is_some() { ", with a value" } else { "" };
+            let closed = members(closed);
+            format!(
+                "open {keys} for attempt {attempt}{sets}; processes {closed:?} have closed them"
+            )
+        }
+        Step::Tell { told } => format!("forget {keys}; processes {:?} have", members(told)),
     }
 }
 

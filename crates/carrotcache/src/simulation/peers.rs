@@ -61,8 +61,9 @@ impl Known {
 pub(super) struct Peers {
     own: End,
     known: Known,
-    owners: Owners,
     dice: Dice,
+    owners: Owners,
+    forgets_leavers: bool,
     /// By label; the own one is there and never asked.
     peers: Vec<Arc<dyn Peer>>,
 }
@@ -73,14 +74,20 @@ impl Peers {
         own: End,
         labels: usize,
         known: Known,
-        owners: Owners,
         dice: Dice,
     ) -> Self {
         let peer = |label| {
             let (name, network) = (Label(label).to_string(), Arc::clone(network));
             Arc::new(Remote { name, own, other: Label(label), network }) as Arc<dyn Peer>
         };
-        Self { own, known, owners, dice, peers: (0..labels).map(peer).collect() }
+        let (owners, peers) = (Owners::Agreed, (0..labels).map(peer).collect());
+        Self { own, known, dice, owners, forgets_leavers: false, peers }
+    }
+
+    /// Takes whom it knows for owners in this way. If it `forgets_leavers` it does what no transport
+    /// may: a node that leaves is no peer of it at once.
+    pub(super) fn with(self, owners: Owners, forgets_leavers: bool) -> Self {
+        Self { owners, forgets_leavers, ..self }
     }
 
     fn owner_of(&self, label: Label) -> Owner {
@@ -111,8 +118,9 @@ impl Picker for Peers {
     }
 
     fn peers(&self) -> Vec<Arc<dyn Peer>> {
-        let listed = self.known.listed().into_iter().filter(|label| *label != self.own.label);
-        listed.map(|label| Arc::clone(&self.peers[label.0])).collect()
+        let known = if self.forgets_leavers { self.known.active() } else { self.known.listed() };
+        let others = known.into_iter().filter(|label| *label != self.own.label);
+        others.map(|label| Arc::clone(&self.peers[label.0])).collect()
     }
 
     fn next(&self, key: &str, failed: &str) -> Option<Owner> {

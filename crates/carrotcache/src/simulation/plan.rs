@@ -1,9 +1,13 @@
 //! What a world is like.
 
-use super::dice::Dice;
+use std::time::Duration;
+
+use super::dice::{Dice, Pace};
+use crate::ENTRY_OVERHEAD_BYTES;
+use crate::rules::Rules;
 
 /// What is drawn before anything happens.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
     /// How many nodes there are at the beginning, and how many there may be.
     pub(super) nodes: usize,
@@ -11,10 +15,21 @@ pub(super) struct Plan {
     pub(super) keys: usize,
     /// How many things are begun, beside what follows from them.
     pub(super) steps: usize,
+    /// Of how many things that are begun one is a remove, at the utmost.
+    pub(super) removes: usize,
+    /// How many removes are sets: one in so many.
+    pub(super) sets: usize,
     pub(super) owners: Owners,
-    /// Whether the room is for one value only, so that each evicts another.
-    pub(super) is_tight: bool,
+    /// How fast things go.
+    pub(super) steps_pace: Pace,
+    pub(super) asks: Pace,
+    pub(super) purges: Pace,
+    pub(super) loads: Pace,
+    pub(super) room: Room,
     pub(super) mirrors: bool,
+    pub(super) times: Times,
+    /// Whether gets come between the steps of a purge, as those on other threads do.
+    pub(super) has_threads: bool,
     /// Whether messages are lost and come twice.
     pub(super) has_faults: bool,
     /// Whether nodes join, leave and come back.
@@ -34,23 +49,171 @@ pub(super) enum Owners {
     Fickle,
 }
 
+/// What there is room for in the caches of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Nothing,
+    /// One value, so that each evicts another. Which one it evicts is then no matter of chance.
+    OneValue,
+    /// More than there is.
+    All,
+}
+
+/// How long values are good.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Times {
+    pub(super) time_to_live: Option<Duration>,
+    pub(super) serve_stale: Duration,
+    pub(super) stale_if_error: Duration,
+    pub(super) mirror_time_to_live: Option<Duration>,
+    pub(super) not_found_time_to_live: Option<Duration>,
+}
+
+/// What is done otherwise than it ought to be, to show what it is there for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Breach {
+    pub(super) rules: Rules,
+    /// Whether the transport leaves out peers that leave.
+    pub(super) forgets_leavers: bool,
+}
+
+impl Breach {
+    pub(super) const NONE: Self = Self { rules: Rules::ALL, forgets_leavers: false };
+
+    pub(super) fn of(rules: Rules) -> Self {
+        Self { rules, ..Self::NONE }
+    }
+}
+
+/// What a world is to be about, so that what goes wrong there happens often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    Anything,
+    /// Loads that take longer than removes.
+    SlowLoads,
+    /// Removes that take long, while gets are quick.
+    SlowRounds,
+    /// Nodes that not all know of.
+    Strangers,
+    /// Gets between the steps of a purge.
+    Threads,
+    /// Nothing is kept, so that only flights can bring what is stale.
+    NoRoom,
+    /// Nodes that leave.
+    Leavers,
+    /// Sets beside removes, that do not get through at the first attempt.
+    Sets,
+}
+
+impl About {
+    const ALL: [Self; 8] = [
+        Self::Anything,
+        Self::SlowLoads,
+        Self::SlowRounds,
+        Self::Strangers,
+        Self::Threads,
+        Self::NoRoom,
+        Self::Leavers,
+        Self::Sets,
+    ];
+}
+
 impl Plan {
-    /// Draws one.
-    pub(super) fn draw(dice: &Dice) -> Self {
+    /// Draws one; about anything unless it is said about what.
+    pub(super) fn draw(dice: &Dice, about: Option<About>) -> Self {
+        let about = about.unwrap_or_else(|| dice.pick(&About::ALL));
         let nodes = dice.between(3, 4);
-        Self {
+        let pace = || dice.pick(&[Pace::Quick, Pace::Mixed, Pace::Mixed, Pace::Slow]);
+        let plan = Self {
             nodes,
             most_nodes: nodes + 1,
             keys: dice.between(1, 3),
             steps: dice.between(10, 40),
+            removes: dice.pick(&[3, 6, 12]),
+            sets: dice.pick(&[2, 5]),
             owners: dice.pick(&[Owners::Agreed, Owners::Fickle]),
-            is_tight: dice.one_in(6),
+            steps_pace: pace(),
+            asks: pace(),
+            purges: pace(),
+            loads: pace(),
+            room: dice.pick(&[Room::OneValue, Room::All, Room::All, Room::All]),
             mirrors: !dice.one_in(4),
+            times: Times::draw(dice),
+            has_threads: dice.one_in(2),
             has_faults: dice.one_in(2),
             has_changes: dice.one_in(2),
             has_restarts: dice.one_in(3),
             has_failures: dice.one_in(3),
             has_absences: dice.one_in(3),
+        };
+        plan.about(about)
+    }
+
+    fn about(self, about: About) -> Self {
+        // Where one thing is to go wrong, nothing else need.
+        let calm = Self {
+            owners: Owners::Fickle,
+            room: Room::All,
+            mirrors: true,
+            times: Times::default(),
+            has_faults: false,
+            has_changes: false,
+            has_restarts: false,
+            has_failures: false,
+            has_absences: false,
+            ..self
+        };
+        match about {
+            About::Anything => self,
+            About::SlowLoads => {
+                Self { keys: 1, loads: Pace::Slow, asks: Pace::Quick, purges: Pace::Quick, ..calm }
+            }
+            About::SlowRounds => {
+                Self { keys: 1, asks: Pace::Quick, loads: Pace::Quick, purges: Pace::Slow, ..calm }
+            }
+            About::Strangers => Self { has_changes: true, ..calm },
+            About::Threads => Self { keys: 1, has_changes: true, has_threads: true, ..calm },
+            About::NoRoom => Self {
+                keys: 1,
+                room: Room::Nothing,
+                loads: Pace::Slow,
+                asks: Pace::Quick,
+                purges: Pace::Quick,
+                ..calm
+            },
+            About::Leavers => Self { has_changes: true, owners: self.owners, ..calm },
+            About::Sets => Self { keys: 1, sets: 2, removes: 3, has_faults: true, ..calm },
+        }
+    }
+
+    pub(super) fn max_bytes(&self) -> u64 {
+        match self.room {
+            Room::Nothing => 0,
+            Room::OneValue => ENTRY_OVERHEAD_BYTES + 50,
+            Room::All => 1 << 20,
+        }
+    }
+
+    /// Returns for how long a value may be served once it has expired.
+    pub(super) fn grace(&self) -> Duration {
+        self.times.serve_stale.max(self.times.stale_if_error)
+    }
+}
+
+impl Times {
+    fn draw(dice: &Dice) -> Self {
+        let time = || Duration::from_millis(dice.pick(&[40, 300, 2_000, 9_000]));
+        let often = |one_in| (!dice.one_in(one_in)).then(time);
+        let not_found_time_to_live = often(2);
+        if dice.one_in(2) {
+            return Self { not_found_time_to_live, ..Self::default() };
+        }
+        Self {
+            time_to_live: Some(time()),
+            serve_stale: often(2).unwrap_or_default(),
+            stale_if_error: often(2).unwrap_or_default(),
+            mirror_time_to_live: often(2),
+            not_found_time_to_live,
         }
     }
 }

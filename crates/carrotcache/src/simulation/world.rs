@@ -1,4 +1,4 @@
-//! The nodes of a simulated cluster, and what is begun there.
+//! The nodes of a simulated cluster, what becomes of them, and what is begun there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,24 +7,28 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::database::{Database, got, name};
+use super::database::Database;
 use super::dice::Dice;
 use super::history::{Event, History, Key, Label, Process};
 use super::network::{End, Network};
+use super::nodes::{Nodes, Running};
 use super::peers::{Known, Listing, Peers};
-use super::plan::Plan;
+use super::plan::{Breach, Plan};
 use super::recorder::Recorder;
-use crate::{ENTRY_OVERHEAD_BYTES, Group, Mirroring, Node};
+use super::users::{Patience, Users};
+use crate::rules::other_threads;
+use crate::{Group, Mirroring, Node};
 
 /// All nodes of one schedule, and what lies between them.
 pub(super) struct World {
     plan: Plan,
-    dice: Dice,
+    breach: Breach,
+    dice: Arc<Dice>,
     recorder: Arc<Recorder>,
     network: Arc<Network>,
     database: Arc<Database>,
-    /// By label.
-    nodes: Vec<Option<Running>>,
+    nodes: Arc<Nodes>,
+    users: Users,
     /// What the directory says of each label.
     directory: Vec<Listing>,
     processes: u64,
@@ -32,39 +36,12 @@ pub(super) struct World {
     begun: JoinSet<()>,
 }
 
-/// A process that runs.
-struct Running {
-    process: Process,
-    group: Group,
-    known: Known,
-}
-
-/// How long somebody waits who has begun something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Patience {
-    Waits,
-    /// Waits, and there has to be an answer.
-    Succeeds,
-    /// Drops the future after a while.
-    Leaves(Duration),
-}
-
-impl Patience {
-    /// Waits for the end of `work`; `None` if it was dropped before.
-    ///
-    /// # Cancel safety
-    ///
-    /// As that of `work`.
-    async fn lasts<F: Future>(self, work: F) -> Option<F::Output> {
-        match self {
-            Self::Waits | Self::Succeeds => Some(work.await),
-            Self::Leaves(after) => timeout(after, work).await.ok(),
-        }
-    }
-}
-
 /// No schedule takes as long as this, unless somebody waits for ever.
 const FOR_EVER: Duration = Duration::from_secs(60 * 60);
+
+/// In this time whatever nobody waits for has ended: loads whose callers have left, messages on their
+/// second way, what peers are told of what they have missed.
+const A_WHILE: Duration = Duration::from_secs(60);
 
 impl World {
     /// Runs a schedule in a new world. Returns its history, and what is wrong if it did not end well.
@@ -74,75 +51,97 @@ impl World {
     /// Dropping it ends the world.
     pub(super) async fn run(
         plan: Plan,
+        breach: Breach,
         dice: Dice,
         takes_notes: bool,
     ) -> (History, Result<(), String>) {
-        let recorder = Arc::new(Recorder::new(Duration::ZERO, takes_notes));
-        let mut world = Self::new(plan, dice, Arc::clone(&recorder));
+        let recorder = Arc::new(Recorder::new(plan.grace(), takes_notes));
+        let mut world = Self::new(plan, breach, dice, Arc::clone(&recorder));
+        let users = world.users.clone();
+        let _until = other_threads::do_this(move || users.get_between_steps());
         // In a task: a get that is awaited outside of all tasks has its runtime watched by a thread.
-        let outcome = tokio::spawn(async move {
-            let outcome = world.go_on().await;
-            world.end();
-            outcome
+        let run = tokio::spawn(async move {
+            world.go_on().await?;
+            world.end().await
         });
-        let outcome =
-            outcome.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        (recorder.take(), outcome)
+        let ended = run.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        (recorder.take(), ended)
     }
 
-    fn new(plan: Plan, dice: Dice, recorder: Arc<Recorder>) -> Self {
+    fn new(plan: Plan, breach: Breach, dice: Dice, recorder: Arc<Recorder>) -> Self {
         let most = plan.most_nodes;
-        let network = Network::new(Arc::clone(&recorder), dice.fork(), most, plan.has_faults);
-        let database = Database::new(Arc::clone(&recorder), dice.fork(), plan.clone());
+        let network = Network::new(Arc::clone(&recorder), dice.fork(), plan);
+        let database = Database::new(Arc::clone(&recorder), dice.fork(), plan);
         let listing = |label| if label < plan.nodes { Listing::Active } else { Listing::Absent };
+        let nodes = Arc::new(Nodes::new(most));
+        let users = Users {
+            recorder: Arc::clone(&recorder),
+            nodes: Arc::clone(&nodes),
+            dice: Arc::new(dice.fork()),
+            plan,
+        };
         let mut world = Self {
             directory: (0..most).map(listing).collect(),
-            nodes: (0..most).map(|_| None).collect(),
             network,
             database: Arc::new(database),
+            nodes,
+            users,
             processes: 0,
             begun: JoinSet::new(),
             plan,
-            dice,
+            breach,
+            dice: Arc::new(dice),
             recorder,
         };
         (0..world.plan.nodes).for_each(|label| world.start(Label(label)));
         world
     }
 
-    /// Begins one thing after the other, then has the network heal and waits for the end of all.
+    /// Begins one thing after the other, then has all heal and waits for the end of it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops what was begun.
     async fn go_on(&mut self) -> Result<(), String> {
+        self.warm_up().await?;
         for _ in 0..self.plan.steps {
-            self.dice.pause().wait().await;
+            self.dice.pause(self.plan.steps_pace).wait().await;
             self.begin_something();
         }
-        self.network.heal();
-        self.database.heal();
-        self.recorder.note(|| "from here on nothing fails".to_owned());
         self.wait_for_all().await?;
-        self.wait_for_quiet().await?;
-        for label in self.running() {
+        self.heal();
+        sleep(A_WHILE).await;
+        self.recorder.record(Event::Rests);
+        for label in self.nodes.running() {
             for key in (0..self.plan.keys).map(Key) {
                 self.get(label, key, Patience::Succeeds);
             }
         }
         self.wait_for_all().await?;
-        self.wait_for_quiet().await
+        sleep(A_WHILE).await;
+        Ok(())
     }
 
-    /// Waits for what nobody waits for: loads whose callers have left, messages on their second way.
-    async fn wait_for_quiet(&self) -> Result<(), String> {
-        const SOON: Duration = Duration::from_secs(1);
-        let runtime = Handle::current().metrics();
-        let end = self.recorder.now() + FOR_EVER;
-        // This task is one of them.
-        while runtime.num_alive_tasks() > 1 {
-            if self.recorder.now() > end {
-                return Err(format!("{} tasks do not end", runtime.num_alive_tasks() - 1));
+    /// Lets go of all nodes, which know each other, when nothing is left to do there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it leaves some nodes.
+    async fn end(self) -> Result<(), String> {
+        for label in self.nodes.running() {
+            self.network.disconnect(label);
+            if let Some(node) = self.nodes.set(label, None) {
+                let left = node.group.left_over();
+                left.map_or(Ok(()), |left| Err(format!("{} has {left} left", node.process)))?;
             }
-            sleep(SOON).await;
         }
-        Ok(())
+        let runtime = Handle::current().metrics();
+        sleep(A_WHILE).await;
+        // This task is one of them.
+        match runtime.num_alive_tasks() {
+            1 => Ok(()),
+            tasks => Err(format!("{} tasks are left", tasks - 1)),
+        }
     }
 
     async fn wait_for_all(&mut self) -> Result<(), String> {
@@ -154,68 +153,98 @@ impl World {
         timeout(FOR_EVER, all).await.map_err(|_| "somebody waits for ever".to_owned())
     }
 
-    /// Lets go of all nodes, which know each other.
-    fn end(&mut self) {
-        for label in (0..self.nodes.len()).map(Label) {
-            self.network.disconnect(label);
-            self.nodes[label.0] = None;
+    /// From here on nothing fails, and all nodes that run know each other.
+    fn heal(&mut self) {
+        self.recorder.note(|| "from here on nothing fails".to_owned());
+        self.network.heal();
+        self.database.heal();
+        let running = self.nodes.running();
+        for label in &running {
+            for other in (0..self.plan.most_nodes).map(Label) {
+                let runs = running.contains(&other);
+                self.list(*label, other, if runs { Listing::Active } else { Listing::Absent });
+            }
+        }
+    }
+
+    /// Has something in the caches; and where nodes come and go, some that are not known to all.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops what was begun.
+    async fn warm_up(&mut self) -> Result<(), String> {
+        if self.plan.has_changes && !self.dice.one_in(3) {
+            (0..self.dice.between(1, 2)).for_each(|label| self.set_apart(Label(label)));
+        }
+        for label in self.nodes.running() {
+            for key in (0..self.plan.keys).map(Key) {
+                if self.dice.one_in(2) {
+                    self.get(label, key, Patience::Waits);
+                }
+            }
+        }
+        self.wait_for_all().await
+    }
+
+    /// Has a node be a stranger to others.
+    fn set_apart(&mut self, label: Label) {
+        self.directory[label.0] =
+            self.dice.pick(&[Listing::Active, Listing::Absent, Listing::Absent]);
+        let (by_all, is_mutual) = (!self.dice.one_in(4), self.dice.one_in(2));
+        for other in self.nodes.running().into_iter().filter(|other| *other != label) {
+            if by_all || self.dice.one_in(2) {
+                self.list(other, label, Listing::Absent);
+            }
+            if is_mutual {
+                self.list(label, other, Listing::Absent);
+            }
         }
     }
 
     fn begin_something(&mut self) {
         match self.dice.below(20) {
+            _ if self.dice.one_in(self.plan.removes) => self.change(),
             0 if self.plan.has_restarts => self.restart_one(),
             1 if self.plan.has_changes => self.change_membership(),
-            2..=5 if self.plan.has_changes => self.learn(),
-            6 if self.plan.has_faults => self.cut(),
-            _ => self.get_somewhere(),
+            2..=6 if self.plan.has_changes => self.learn(),
+            7 if self.plan.has_faults => self.cut(),
+            8 | 9 => self.get_many(),
+            _ => {
+                let (label, key) = (self.users.label(), self.users.key());
+                self.get(label, key, self.users.patience());
+            }
         }
     }
 
-    // Gets.
-
-    fn get_somewhere(&mut self) {
-        let label = self.dice.pick(&self.running());
-        let key = Key(self.dice.below(self.plan.keys));
-        // Some who ask leave before they have an answer.
-        let patience = match self.dice.one_in(8) {
-            true => Patience::Leaves(Duration::from_millis(self.dice.below(100) as u64)),
-            false => Patience::Waits,
-        };
-        self.get(label, key, patience);
-    }
+    // Users.
 
     fn get(&mut self, label: Label, key: Key, patience: Patience) {
-        let Some(node) = &self.nodes[label.0] else { return };
-        let (group, process) = (node.group.clone(), node.process);
-        let (recorder, max_bytes) = (Arc::clone(&self.recorder), self.max_bytes());
-        self.begun.spawn(async move {
-            let get = recorder.next_id();
-            recorder.record(Event::GetBegins { get, process, key });
-            let name = name(key);
-            match patience.lasts(group.get(&name)).await {
-                Some(answer) => {
-                    let error = answer.as_ref().err().filter(|error| !error.is_not_found());
-                    assert!(patience != Patience::Succeeds || error.is_none(), "{error:?}");
-                    recorder.record(Event::GetEnds { get, got: got(answer) });
-                }
-                None => recorder.note(|| format!("get {get} is dropped")),
-            }
-            assert!(group.stats().bytes <= max_bytes, "the group holds more than it may");
-        });
+        let users = self.users.clone();
+        self.begun.spawn(async move { users.get(label, key, patience).await });
     }
 
-    /// Room for one value, or for more than there are.
-    fn max_bytes(&self) -> u64 {
-        if self.plan.is_tight { ENTRY_OVERHEAD_BYTES + 50 } else { 1 << 20 }
+    fn get_many(&mut self) {
+        let (users, label, patience) =
+            (self.users.clone(), self.users.label(), self.users.patience());
+        self.begun.spawn(async move { users.get_many(label, patience).await });
+    }
+
+    /// Changes something, while others ask for it.
+    fn change(&mut self) {
+        let (users, label, patience) =
+            (self.users.clone(), self.users.label(), self.users.patience());
+        let change = users.change();
+        self.begun.spawn(async move { users.change_and_look(label, change, patience).await });
+        for _ in 0..self.dice.between(0, 6) {
+            let (users, pause) = (self.users.clone(), self.dice.pause(self.plan.purges));
+            self.begun.spawn(async move {
+                pause.wait().await;
+                users.get(users.label(), users.key(), Patience::Waits).await;
+            });
+        }
     }
 
     // Processes.
-
-    fn running(&self) -> Vec<Label> {
-        let labels = (0..self.nodes.len()).map(Label);
-        labels.filter(|label| self.nodes[label.0].is_some()).collect()
-    }
 
     /// Starts a process, which knows what the directory says.
     fn start(&mut self, label: Label) {
@@ -224,12 +253,16 @@ impl World {
         let known = Known::new(self.directory.clone());
         known.set(label, Listing::Active);
         let (own, dice) = (End { label, process }, self.dice.fork());
-        let peers = Peers::new(&self.network, own, labels, known.clone(), self.plan.owners, dice);
-        let node = Node::builder().peers(peers).build();
+        let peers = Peers::new(&self.network, own, labels, known.clone(), dice);
+        let peers = peers.with(self.plan.owners, self.breach.forgets_leavers);
+        let recorder = Arc::clone(&self.recorder);
+        let node =
+            Node::builder().peers(peers).clock(move || recorder.now()).rules(self.breach.rules);
+        let node = node.build();
         let group = self.group(&node, process);
         self.network.connect(own, node);
         self.recorder.record(Event::Starts { process, label, lists: known.listed() });
-        self.nodes[label.0] = Some(Running { process, group, known });
+        self.nodes.set(label, Some(Running { process, group, known }));
     }
 
     fn group(&self, node: &Node, process: Process) -> Group {
@@ -238,21 +271,32 @@ impl World {
             let database = Arc::clone(&database);
             async move { database.load(process, &key).await }
         };
-        let mirroring = if self.plan.mirrors { Mirroring::Always } else { Mirroring::Never };
+        let Plan { times, mirrors, .. } = &self.plan;
+        let mirroring = if *mirrors { Mirroring::Always } else { Mirroring::Never };
         let group = node.group("simulated").loader(loader).mirroring(mirroring);
-        group.max_bytes(self.max_bytes()).build().expect("the group is as it may be")
+        let group = group.max_bytes(self.plan.max_bytes()).serve_stale(times.serve_stale);
+        let group = group.stale_if_error(times.stale_if_error);
+        let set = |group, time, set: fn(_, Duration) -> _| match time {
+            Some(time) => set(group, time),
+            None => group,
+        };
+        let group = set(group, times.time_to_live, crate::GroupBuilder::time_to_live);
+        let group = set(group, times.mirror_time_to_live, crate::GroupBuilder::mirror_time_to_live);
+        let absent = crate::GroupBuilder::not_found_time_to_live;
+        let group = set(group, times.not_found_time_to_live, absent);
+        group.build().expect("the group is as it may be")
     }
 
     /// Ends a process: nobody hears of it any more, and nobody asks it.
     fn stop(&mut self, label: Label) {
-        if let Some(node) = self.nodes[label.0].take() {
+        if let Some(node) = self.nodes.set(label, None) {
             self.network.disconnect(label);
             self.recorder.record(Event::Ends { process: node.process });
         }
     }
 
     fn restart_one(&mut self) {
-        let label = self.dice.pick(&self.running());
+        let label = self.users.label();
         self.stop(label);
         self.start(label);
     }
@@ -262,13 +306,13 @@ impl World {
     /// A node joins, or comes back; leaves, at once or after it has drained; or has drained and ends.
     fn change_membership(&mut self) {
         let label = Label(self.dice.below(self.plan.most_nodes));
-        let own = self.nodes[label.0].as_ref().map(|node| node.known.of(label));
-        let listing = match (own, self.directory[label.0]) {
+        let own = self.nodes.get(label).map(|node| node.known.of(label));
+        self.directory[label.0] = match (own, self.directory[label.0]) {
             (None, _) => {
                 self.start(label);
                 Listing::Active
             }
-            (Some(Listing::Leaving), _) if self.running().len() > 2 => {
+            (Some(Listing::Leaving), _) if self.nodes.running().len() > 2 => {
                 self.stop(label);
                 Listing::Absent
             }
@@ -277,35 +321,31 @@ impl World {
             // The directory loses sight of it, and it goes on.
             (Some(_), _) => Listing::Absent,
         };
-        self.directory[label.0] = listing;
+        let listing = self.directory[label.0];
         self.recorder.note(|| format!("the directory says that {label} is {listing:?}"));
     }
 
     /// One process learns what the directory says of another.
     fn learn(&mut self) {
-        let (label, other) =
-            (self.dice.pick(&self.running()), Label(self.dice.below(self.plan.most_nodes)));
+        let (label, other) = (self.users.label(), Label(self.dice.below(self.plan.most_nodes)));
         if label != other {
             self.list(label, other, self.directory[other.0]);
         }
     }
 
     /// Has one process list another so.
-    fn list(&mut self, label: Label, other: Label, listing: Listing) -> Listing {
-        if let Some(node) =
-            self.nodes[label.0].as_ref().filter(|node| node.known.of(other) != listing)
-        {
-            node.known.set(other, listing);
-            let (process, lists) = (node.process, node.known.listed());
-            self.recorder.record(Event::Lists { process, lists });
+    fn list(&self, label: Label, other: Label, listing: Listing) -> Listing {
+        let node = self.nodes.get(label).filter(|node| node.known.of(other) != listing);
+        if let Some(Running { process, known, .. }) = node {
+            known.set(other, listing);
+            self.recorder.record(Event::Lists { process, lists: known.listed() });
         }
         listing
     }
 
     /// Cuts two nodes off from each other for a while.
     fn cut(&mut self) {
-        let labels = self.running();
-        let (one, other) = (self.dice.pick(&labels), self.dice.pick(&labels));
+        let (one, other) = (self.users.label(), self.users.label());
         let time = Duration::from_millis(self.dice.pick(&[50, 400, 3_000, 8_000]));
         let (network, recorder) = (Arc::clone(&self.network), Arc::clone(&self.recorder));
         self.begun.spawn(async move {

@@ -5,13 +5,14 @@
 //! - A load of that very key has brought it, or somebody has set it.
 //! - Nothing that was promised rules it out. A remove that returned promises that from then on no get,
 //!   on a node that it speaks for, returns a value whose load began before the remove did.
-//! - It had not expired when the get began, nor when a peer sent it to those who waited.
+//! - It had not expired when the get began, nor when a peer was asked for it on behalf of those who
+//!   wait.
 //!
 //! When a remove returns that it has reached everybody, it speaks for the nodes that its own node
 //! listed all the while. It speaks for each process that ran when the remove began; and if the list of
 //! nodes is always and everywhere the same, for each later process too. When it returns that it has
 //! not reached some, it speaks for the others. A process that is told what it has missed is promised
-//! what the one that tells it was.
+//! what the one that tells it was. And if nodes neither come nor go, all of them are told in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -29,9 +30,10 @@ pub(in crate::simulation) struct Checked {
     pub(in crate::simulation) gets: usize,
     /// Of those the ones for which a remove had promised something.
     pub(in crate::simulation) promised: usize,
-    /// Removes that spoke for all nodes, and for all but some.
+    /// Removes that spoke for all nodes, for all but some, and for none.
     pub(in crate::simulation) complete: usize,
     pub(in crate::simulation) incomplete: usize,
+    pub(in crate::simulation) failed: usize,
 }
 
 /// Something that may not happen.
@@ -84,7 +86,7 @@ struct Arrived {
     at: usize,
     key: Key,
     got: Got,
-    sent: Duration,
+    asked: Duration,
 }
 
 struct Later {
@@ -97,8 +99,8 @@ struct Later {
 struct Load {
     key: Key,
     began: usize,
-    /// The place and the time of its end, and what it came to.
-    ended: Option<(usize, Duration, Loaded)>,
+    /// When it ended, and what it came to.
+    ended: Option<(Duration, Loaded)>,
 }
 
 struct Get {
@@ -113,6 +115,7 @@ struct Remove {
     process: Process,
     keys: Keys,
     began: usize,
+    since: Duration,
     sets: Option<Lifetime>,
     ended: Option<Duration>,
     /// The nodes that its own node has listed all the while.
@@ -122,8 +125,8 @@ struct Remove {
 /// A value that somebody might hold, and until when.
 struct Candidate {
     born: usize,
-    /// The place in the history from which on it exists.
-    made: usize,
+    /// The time from which on it exists.
+    made: Duration,
     /// Until when it may be served; `None` if for good.
     until: Lifetime,
 }
@@ -154,6 +157,7 @@ impl Checker {
     fn see(&mut self, at: usize, now: Duration, event: &Event) -> Result<(), String> {
         match event.clone() {
             Event::Note(_) => {}
+            Event::Rests => self.rest(),
             Event::Starts { process, label, lists } => self.start(at, process, label, lists),
             Event::Ends { process } => self.process(process).has_ended = true,
             Event::Lists { process, lists } => self.list(process, lists),
@@ -162,7 +166,7 @@ impl Checker {
             }
             Event::LoadEnds { load, loaded } => {
                 let load = self.loads.get_mut(&load).expect("a load begins before it ends");
-                load.ended = Some((at, now, loaded));
+                load.ended = Some((now, loaded));
             }
             Event::GetBegins { get, process, key } => {
                 let floor = self.floor(process, key, now);
@@ -172,13 +176,14 @@ impl Checker {
                 let get = self.gets.remove(&get).expect("a get begins before it ends");
                 return self.judge(&get, got);
             }
-            Event::Arrives { process, key, got, sent } => {
-                self.process(process).arrived.push(Arrived { at, key, got, sent });
+            Event::Arrives { process, key, got, asked } => {
+                self.process(process).arrived.push(Arrived { at, key, got, asked });
             }
             Event::RemoveBegins { remove, process, keys, sets } => {
                 let listed = self.process(process).lists.clone();
-                let remove_ = Remove { process, keys, began: at, sets, ended: None, listed };
-                self.removes.insert(remove, remove_);
+                let (since, ended) = (now, None);
+                let begun = Remove { process, keys, began: at, since, sets, ended, listed };
+                self.removes.insert(remove, begun);
             }
             Event::RemoveEnds { remove, removed } => self.end_remove(remove, now, removed),
             Event::TellBegins { tell, process, keys } => {
@@ -228,7 +233,10 @@ impl Checker {
         let (keys, began, mut listed) = (remove.keys.clone(), remove.began, remove.listed.clone());
         let is_everywhere = removed == Removed::Everywhere;
         match removed {
-            Removed::Failed => return,
+            Removed::Failed => {
+                self.checked.failed += 1;
+                return;
+            }
             Removed::Everywhere => self.checked.complete += 1,
             Removed::ButFor { unreached, stale_for_at_most } => {
                 self.checked.incomplete += 1;
@@ -249,6 +257,18 @@ impl Checker {
         }
         for label in listed.into_iter().filter(|_| lasts) {
             self.lasting.entry(label).or_default().raise(&keys, began);
+        }
+    }
+
+    /// Notes that whoever has missed something was told, if none has begun anew and forgotten that.
+    fn rest(&mut self) {
+        if !self.is_fixed || self.processes.values().any(|process| process.has_ended) {
+            return;
+        }
+        for remove in self.removes.values().filter(|remove| remove.ended.is_some()) {
+            for process in self.processes.values_mut() {
+                process.floors.raise(&remove.keys, remove.began);
+            }
         }
     }
 
@@ -283,11 +303,11 @@ impl Checker {
                 let load = self.loads.get(&load).filter(|load| load.key == key);
                 let load = load.ok_or("there is no such load")?;
                 match load.ended {
-                    Some((made, end, Loaded::Value(lifetime))) => {
+                    Some((end, Loaded::Value(lifetime))) => {
                         let until = lifetime.map(|lifetime| end + lifetime + self.grace);
-                        Ok(Candidate { born: load.began, made, until })
+                        Ok(Candidate { born: load.began, made: end, until })
                     }
-                    ended => Err(format!("its load has come to {:?}", ended.map(|end| end.2))),
+                    ended => Err(format!("its load has come to {:?}", ended.map(|end| end.1))),
                 }
             }
             Origin::Set(remove) => {
@@ -295,7 +315,7 @@ impl Checker {
                 let set = set.ok_or("nobody has set it")?;
                 let lifetime = set.sets.ok_or("nobody has set it")?;
                 let until = set.ended.zip(lifetime).map(|(end, time)| end + time + self.grace);
-                Ok(Candidate { born: set.began, made: set.began, until })
+                Ok(Candidate { born: set.began, made: set.since, until })
             }
         }
     }
@@ -308,12 +328,13 @@ impl Checker {
             ));
         }
         let is_alive = |at: Duration| value.until.is_none_or(|until| at < until);
-        let was_sent_alive = |arrived: &Arrived| {
-            let is_it = arrived.key == get.key && arrived.got == got;
-            is_it && arrived.at > get.began && is_alive(arrived.sent)
+        let is_brought = |arrived: &Arrived| {
+            let is_it = arrived.key == get.key && arrived.got == got && arrived.at > get.began;
+            // The owner had it when it was asked, or the load that was waited for brought it.
+            is_it && (is_alive(arrived.asked) || value.made >= arrived.asked)
         };
         let arrived = &self.processes[&get.process].arrived;
-        if value.made > get.began || is_alive(get.since) || arrived.iter().any(was_sent_alive) {
+        if value.made >= get.since || is_alive(get.since) || arrived.iter().any(is_brought) {
             return Ok(());
         }
         Err(format!("expired: it was good until {:?}", value.until))
@@ -323,9 +344,9 @@ impl Checker {
 /// Returns what a load has found if that was nothing.
 fn absent(key: Key, load: &Load) -> Option<Candidate> {
     match load.ended.filter(|_| load.key == key)? {
-        (made, end, Loaded::Absent(lifetime)) => {
+        (end, Loaded::Absent(lifetime)) => {
             let until = lifetime.map(|lifetime| end + lifetime);
-            Some(Candidate { born: load.began, made, until })
+            Some(Candidate { born: load.began, made: end, until })
         }
         _ => None,
     }
@@ -344,5 +365,6 @@ impl Checked {
         self.promised += other.promised;
         self.complete += other.complete;
         self.incomplete += other.incomplete;
+        self.failed += other.failed;
     }
 }

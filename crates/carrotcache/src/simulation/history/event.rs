@@ -48,8 +48,8 @@ pub(in crate::simulation) enum Event {
     GetBegins { get: Id, process: Process, key: Key },
     /// Whoever asked has an answer. A get that was dropped has none.
     GetEnds { get: Id, got: Got },
-    /// A peer's answer arrives that was sent at this time.
-    Arrives { process: Process, key: Key, got: Got, sent: Duration },
+    /// A peer's answer arrives. The peer was reached by the question at this time.
+    Arrives { process: Process, key: Key, got: Got, asked: Duration },
     /// Keys are to be removed, after a commit.
     RemoveBegins { remove: Id, process: Process, keys: Keys, sets: Option<Lifetime> },
     /// A remove returns. One that was dropped does not.
@@ -58,6 +58,9 @@ pub(in crate::simulation) enum Event {
     TellBegins { tell: Id, process: Process, keys: Keys },
     /// The other has forgotten what it was told of.
     TellEnds { tell: Id, process: Process },
+    /// Nothing fails any more, all nodes list all that run, and there was time for what is done without
+    /// anybody waiting for it.
+    Rests,
     /// Said for whoever reads the trace: it means nothing to the checker.
     Note(String),
 }
@@ -108,6 +111,14 @@ pub(in crate::simulation) enum Removed {
     ButFor { unreached: BTreeSet<Label>, stale_for_at_most: Option<Duration> },
     /// Nothing is promised.
     Failed,
+}
+
+impl Label {
+    /// Returns the label that is written so.
+    pub(in crate::simulation) fn parse(label: &str) -> Self {
+        let number = label.strip_prefix("node-").and_then(|number| number.parse().ok());
+        Self(number.expect("the nodes name those that they know"))
+    }
 }
 
 impl Keys {
@@ -181,8 +192,9 @@ impl fmt::Display for Event {
                 write!(f, "{process}: get {get} of {key} begins")
             }
             Self::GetEnds { get, got } => write!(f, "get {get} returns {got}"),
-            Self::Arrives { process, key, got, sent } => {
-                write!(f, "{process}: is told of {key} {got}, sent at {}", millis(*sent))
+            Self::Arrives { process, key, got, asked } => {
+                let asked = millis(*asked);
+                write!(f, "{process}: is told of {key} {got} by a peer that was asked at {asked}")
             }
             Self::RemoveBegins { remove, process, keys, sets } => {
                 let what = if sets.is_some() { "set" } else { "remove" };
@@ -195,6 +207,7 @@ impl fmt::Display for Event {
                 write!(f, "{process}: tell {tell} of {keys} begins")
             }
             Self::TellEnds { tell, process } => write!(f, "{process} has been told by tell {tell}"),
+            Self::Rests => f.write_str("all is at rest"),
             Self::Note(note) => f.write_str(note),
         }
     }

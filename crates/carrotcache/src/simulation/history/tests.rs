@@ -401,23 +401,47 @@ fn who_waits_may_get_what_expires_on_its_way_or_at_once() {
     story.get_ends(first, value(load));
     story.may_happen();
 
-    let mut story = Story::new();
-    let load = story.load(A, Loaded::Value(Some(SECOND)));
-    let sent = story.now;
-    story.now += SECOND;
-    let get = story.get_begins(B);
-    story.tell(Event::Arrives { process: B, key: KEY, got: value(load), sent });
-    story.get_ends(get, value(load));
-    story.may_happen();
+    for lifetime in [Duration::ZERO, SECOND] {
+        let mut story = Story::new();
+        let asked = story.now;
+        let load = story.load(A, Loaded::Value(Some(lifetime)));
+        story.now += SECOND;
+        let get = story.get_begins(B);
+        story.tell(Event::Arrives { process: B, key: KEY, got: value(load), asked });
+        story.get_ends(get, value(load));
+        story.may_happen();
+    }
 }
 
 #[test]
-fn what_a_peer_sent_too_late_is_refused() {
+fn what_a_peer_had_no_longer_when_it_was_asked_is_refused() {
     let mut story = Story::new();
     let load = story.load(A, Loaded::Value(Some(SECOND)));
     story.now += SECOND;
-    let (sent, get) = (story.now, story.get_begins(B));
-    story.tell(Event::Arrives { process: B, key: KEY, got: value(load), sent });
+    let (asked, get) = (story.now, story.get_begins(B));
+    story.tell(Event::Arrives { process: B, key: KEY, got: value(load), asked });
     story.get_ends(get, value(load));
     story.may_not_happen("expired");
+}
+
+#[test]
+fn all_have_been_told_in_the_end_where_nobody_comes_or_goes() {
+    for begins_anew in [true, false] {
+        let mut story = Story::new();
+        let load = story.load(A, GOOD);
+        story.remove(A, all_but(1));
+        story.get(B, value(load));
+        let process = if begins_anew { B_AGAIN } else { B };
+        if begins_anew {
+            story.tell(Event::Ends { process: B });
+            story.starts(B_AGAIN, 1, &[0, 1]);
+        }
+        story.tell(Event::Rests);
+        story.get(process, value(load));
+        if begins_anew {
+            story.may_happen();
+        } else {
+            story.may_not_happen("stale");
+        }
+    }
 }
