@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::Trial;
-use super::history::Checked;
-use super::plan::Breach;
+use super::history::{Checked, Event};
+use super::plan::{About, Breach};
+use super::{Run, Trial};
 
 /// How many seeds a usual run of the tests tries.
 const SEEDS: u64 = 2_000;
@@ -85,5 +85,20 @@ fn a_seed_gives_the_same_history_each_time() {
         let [first, second] = [trial(seed).tell(), trial(seed).tell()];
         assert_eq!(first, second, "seed {seed}");
         assert!(first.lines().count() > 30, "seed {seed} has shown something");
+    }
+}
+
+/// Whoever takes part in all removes need not be told of any. Being told costs a node more than it
+/// need: a peer that is taken for a stranger is told to forget everything.
+#[test]
+fn nobody_is_told_of_what_nobody_has_missed() {
+    for seed in 0..200 {
+        let trial = Trial { about: Some(About::SlowLoads), ..trial(seed) };
+        let Run { history, outcome, .. } = trial.run(false);
+        let checked = outcome.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        assert_eq!((checked.incomplete, checked.failed), (0, 0), "seed {seed}");
+        let is_tell = |event: &Event| matches!(event, Event::TellBegins { .. });
+        let told = history.events.iter().find(|(_, event)| is_tell(event));
+        assert!(told.is_none(), "seed {seed}: {told:?}");
     }
 }
