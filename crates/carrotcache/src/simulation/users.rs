@@ -113,8 +113,7 @@ impl Users {
         let keys: Vec<_> = (0..self.dice.between(0, 4)).map(|_| self.key()).collect();
         let gets: Vec<_> = keys.iter().map(|key| self.begin_get(&node, *key)).collect();
         let names: Vec<_> = keys.iter().map(|key| name(*key)).collect();
-        let all = join_all(names.iter().map(|name| node.group.get(name)));
-        if let Some(answers) = patience.lasts(all).await {
+        if let Some(answers) = patience.lasts(node.group.get_many(names)).await {
             assert_eq!(answers.len(), gets.len(), "each key has an answer");
             for (get, answer) in gets.into_iter().zip(answers) {
                 self.end_get(get, answer, patience);
