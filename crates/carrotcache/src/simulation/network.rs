@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use carrotcache_peer::{
-    self as peer, Answer, Handler, Member, PeerError, PeerErrorKind, Purge, Purged, Reply, Request,
-    Step,
+    self as peer, Completion, Handler, Member, PeerError, PeerErrorKind, Purge, Purged, Reply,
+    Request, Step,
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
@@ -46,15 +46,14 @@ pub(super) struct End {
     pub(super) process: Process,
 }
 
-/// An answer that has arrived.
-struct Carried<T> {
-    told: T,
-    /// Who has answered, and when it was reached.
-    by: Process,
-    asked: Duration,
+/// What becomes of a message and its answer.
+#[derive(Clone, Copy)]
+struct Way {
+    there: Pause,
+    back: Pause,
+    fate: Fate,
 }
 
-/// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Answered,
@@ -112,7 +111,7 @@ impl Network {
     }
 
     /// Draws how long a message takes, and its answer, and what becomes of it.
-    fn draw(&self, pace: Pace) -> (Pause, Pause, Fate) {
+    fn draw(&self, pace: Pace) -> Way {
         let has_faults = self.lock().has_faults;
         let fate = match self.dice.below(40) {
             0 | 1 if has_faults => Fate::Refused,
@@ -121,7 +120,7 @@ impl Network {
             4 | 5 if has_faults => Fate::Cut,
             _ => Fate::Answered,
         };
-        (self.dice.pause(pace), self.dice.pause(pace), fate)
+        Way { there: self.dice.pause(pace), back: self.dice.pause(pace), fate }
     }
 
     /// Draws when a message arrives once more, if it does.
@@ -140,71 +139,97 @@ impl Network {
         state.stations[to.0].clone().filter(|_| passes)
     }
 
-    /// Carries a message there and its answer back, for as long as the sender has patience.
+    /// Carries a message there, and returns who is reached by it.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops what the receiver was doing.
-    async fn carry<T: Unpin + 'static>(
+    /// May be dropped at any time: the message does not arrive then.
+    async fn send(
         &self,
         from: End,
         to: Label,
-        pace: Pace,
+        way: Way,
         patience: Patience,
-        deliver: impl FnOnce(&Node) -> Reply<T>,
-    ) -> Result<Carried<T>, PeerError> {
-        let exchange = async {
-            let (there, back, fate) = self.draw(pace);
-            there.wait().await;
-            let station = match fate {
-                Fate::Lost => return patience.hear_nothing().await,
-                Fate::Refused => None,
-                _ => self.reach(from, to),
-            };
-            let station = station.ok_or(PeerErrorKind::Unreachable)?;
-            let (by, asked) = (station.process, self.recorder.now());
-            let answer = deliver(&station.node).await;
-            back.wait().await;
-            let is_there = self.reach(from, to).is_some_and(|now| now.process == by);
-            match fate {
+    ) -> Result<Station, PeerError> {
+        let sent = async {
+            way.there.wait().await;
+            match way.fate {
+                Fate::Lost => patience.hear_nothing().await,
+                Fate::Refused => Err(PeerErrorKind::Unreachable.into()),
+                _ => self.reach(from, to).ok_or(PeerErrorKind::Unreachable.into()),
+            }
+        };
+        patience.lasts(sent).await
+    }
+
+    /// Carries an answer of `process` back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops what the process was doing.
+    async fn bring<T: Unpin + 'static>(
+        &self,
+        from: End,
+        answerer: End,
+        reply: Reply<T>,
+        way: Way,
+        patience: Patience,
+    ) -> Result<T, PeerError> {
+        let brought = async {
+            let answer = reply.await;
+            way.back.wait().await;
+            let there = self.reach(from, answerer.label);
+            let is_there = there.is_some_and(|station| station.process == answerer.process);
+            match way.fate {
                 Fate::AnswerLost => patience.hear_nothing().await,
                 Fate::Cut => Err(PeerErrorKind::Truncated.into()),
                 _ if !is_there => Err(PeerErrorKind::Truncated.into()),
-                _ => answer.map(|told| Carried { told, by, asked }),
+                _ => answer,
             }
         };
-        let carried = timeout_at(patience.at_most, exchange).await;
-        carried.unwrap_or(Err(PeerErrorKind::TimedOut.into()))
+        patience.lasts(brought).await
     }
 
-    /// Asks for a key, and waits for the answer.
+    /// Asks for keys, in one message. Each has its own answer.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops what the receiver was doing.
+    /// Dropping it leaves those untold who are not told yet.
     pub(super) async fn ask(
-        &self,
+        self: Arc<Self>,
         from: End,
         to: Label,
-        mut request: Request,
-    ) -> Result<Answer, PeerError> {
-        let now = Instant::now();
-        let patience = Patience {
-            for_a_sign: Instant::from_std(request.answer_by(now.into_std())),
-            at_most: Instant::from_std(request.deadline),
+        questions: Vec<(Request, Completion)>,
+    ) {
+        let (mut requests, completions): (Vec<_>, Vec<_>) = questions.into_iter().unzip();
+        let Some(patience) = requests.first().map(Patience::of) else { return };
+        let left = patience.at_most - Instant::now();
+        let way = self.draw(self.plan.asks);
+        let station = match self.send(from, to, way, patience).await {
+            Ok(station) => station,
+            Err(error) => {
+                return completions.into_iter().for_each(|one| one.tell(Err(error.clone())));
+            }
         };
-        let (name, left) = (Arc::clone(&request.key), patience.at_most - now);
-        let deliver = |node: &Node| {
-            // Over a network goes what is left of the time.
-            request.deadline = deadline_in(left);
-            answer(node, request)
-        };
-        let Carried { told, by, asked } =
-            self.carry(from, to, self.plan.asks, patience, deliver).await?;
-        let (process, key) = (from.process, parse_key(&name));
-        let got = told.entry.value().map_or(Got::Absent, read);
-        self.recorder.record(Event::Arrives { process, key, got, asked });
-        Ok(told.with_incarnation(by.0))
+        // Over a network goes what is left of the time.
+        requests.iter_mut().for_each(|request| request.deadline = deadline_in(left));
+        let keys: Vec<_> = requests.iter().map(|request| parse_key(&request.key)).collect();
+        let (answerer, asked) = (End { label: to, process: station.process }, self.recorder.now());
+        let replies = answers(&station.node, requests);
+        for ((key, reply), completion) in keys.into_iter().zip(replies).zip(completions) {
+            let way = Way { back: self.dice.pause(self.plan.asks), ..way };
+            let network = Arc::clone(&self);
+            tokio::spawn(async move {
+                let answer = network.bring(from, answerer, reply, way, patience).await;
+                let answer = answer.map(|answer| answer.with_incarnation(answerer.process.0));
+                if let Ok(answer) = &answer {
+                    let got = answer.entry.value().map_or(Got::Absent, read);
+                    let process = from.process;
+                    network.recorder.record(Event::Arrives { process, key, got, asked });
+                }
+                completion.tell(answer);
+            });
+        }
     }
 
     /// Tells a peer to forget, and waits for the answer. What is told may arrive again later, even if
@@ -212,9 +237,9 @@ impl Network {
     ///
     /// # Cancel safety
     ///
-    /// As that of [`ask`](Self::ask).
+    /// Dropping it drops what the receiver was doing.
     pub(super) async fn purge(
-        self: &Arc<Self>,
+        self: Arc<Self>,
         from: End,
         to: Label,
         mut purge: Purge,
@@ -223,36 +248,48 @@ impl Network {
         let patience = Patience { for_a_sign: at_most, at_most };
         let left = at_most - Instant::now();
         if let Some(later) = self.draw_again() {
-            tokio::spawn(Arc::clone(self).purge_again(from, to, purge.clone(), later));
+            tokio::spawn(Arc::clone(&self).purge_again(from, to, purge.clone(), later));
         }
         let tell = self.begin_tell(from, to, &purge);
-        let recorder = Arc::clone(&self.recorder);
-        let deliver = |node: &Node| {
-            purge.deadline = deadline_in(left);
-            let reply = Handler::purge(node, purge);
-            let process = self.process(to);
-            Reply::pending(async move {
-                let purged = reply.await?;
-                if let (Some(tell), Some(process)) = (tell, process) {
-                    recorder.record(Event::TellEnds { tell, process });
-                }
-                Ok(purged)
-            })
-        };
-        let Carried { told, by, .. } =
-            self.carry(from, to, self.plan.purges, patience, deliver).await?;
-        Ok(Purged { incarnation: by.0, ..told })
+        let way = self.draw(self.plan.purges);
+        let station = self.send(from, to, way, patience).await?;
+        purge.deadline = deadline_in(left);
+        let (process, recorder) = (station.process, Arc::clone(&self.recorder));
+        let reply = self.deliver(&station, purge);
+        let reply = Reply::pending(async move {
+            let purged = reply.await?;
+            if let Some(tell) = tell {
+                recorder.record(Event::TellEnds { tell, process });
+            }
+            Ok(purged)
+        });
+        let purged = self.bring(from, End { label: to, process }, reply, way, patience).await?;
+        Ok(Purged { incarnation: process.0, ..purged })
     }
 
     /// Delivers a message once more, when whoever sent it may have forgotten it. Nobody waits for the
     /// answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops what the receiver was doing.
     async fn purge_again(self: Arc<Self>, from: End, to: Label, mut purge: Purge, later: Duration) {
         sleep(later).await;
         purge.deadline = deadline_in(Duration::from_secs(5));
         if let Some(station) = self.reach(from, to) {
             self.recorder.note(|| format!("to {to}, again: {}", text_of(&purge)));
-            drop(Handler::purge(&station.node, purge).await);
+            drop(self.deliver(&station, purge).await);
         }
+    }
+
+    /// Hands a purge to whom it has reached.
+    fn deliver(&self, station: &Station, purge: Purge) -> Reply<Purged> {
+        let (process, keys) = (station.process, keys_of(&purge));
+        self.recorder.record(Event::Forgets { process, keys: keys.clone() });
+        let reply = Handler::purge(&station.node, purge);
+        // Once more: what other threads have begun in between is void too.
+        self.recorder.record(Event::Forgets { process, keys });
+        reply
     }
 
     /// Notes that a peer is told of what it has missed, if it is that.
@@ -264,16 +301,31 @@ impl Network {
         Some(tell)
     }
 
-    fn process(&self, label: Label) -> Option<Process> {
-        self.lock().stations[label.0].as_ref().map(|station| station.process)
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Patience {
+    /// Returns that of whoever asks this.
+    fn of(request: &Request) -> Self {
+        let for_a_sign = request.answer_by(Instant::now().into_std());
+        let [for_a_sign, at_most] = [for_a_sign, request.deadline].map(Instant::from_std);
+        Self { for_a_sign, at_most }
+    }
+
+    /// Waits for `work` as long as it has patience.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of `work`.
+    async fn lasts<T>(
+        self,
+        work: impl Future<Output = Result<T, PeerError>>,
+    ) -> Result<T, PeerError> {
+        timeout_at(self.at_most, work).await.unwrap_or(Err(PeerErrorKind::TimedOut.into()))
+    }
+
     /// Waits for a sign of life that does not come.
     ///
     /// # Cancel safety
@@ -285,12 +337,22 @@ impl Patience {
     }
 }
 
-/// Answers a request as a link does: from what is at hand, if it can.
-fn answer(node: &Node, request: Request) -> Reply {
-    match Handler::at_hand(node, &request.group, &request.key) {
-        Some(answer) => Reply::ready(Ok(answer)),
-        None => node.answer(request),
-    }
+/// Answers requests as a link does: from what is at hand, if it can, and the rest together.
+fn answers(node: &Node, requests: Vec<Request>) -> Vec<Reply> {
+    let at_hand = |request: &Request| {
+        let answer = Handler::at_hand(node, &request.group, &request.key);
+        answer.map(|answer| Reply::ready(Ok(answer)))
+    };
+    let at_hand: Vec<_> = requests.iter().map(at_hand).collect();
+    let rest = requests.into_iter().zip(&at_hand).filter(|(_, reply)| reply.is_none());
+    let mut rest: Vec<_> = rest.map(|(request, _)| request).collect();
+    let rest = match rest.len() {
+        1 => rest.drain(..).map(|request| node.answer(request)).collect(),
+        _ => Handler::answer_many(node, rest),
+    };
+    let mut rest = rest.into_iter();
+    let reply = |reply: Option<Reply>| reply.or_else(|| rest.next());
+    at_hand.into_iter().map(reply).map(|reply| reply.expect("each has an answer")).collect()
 }
 
 fn keys_of(purge: &Purge) -> Keys {

@@ -149,10 +149,12 @@ impl Peer for Remote {
     }
 
     fn ask(&self, request: Request, completion: Completion) {
-        let (network, own, other) = (Arc::clone(&self.network), self.own, self.other);
-        tokio::spawn(async move {
-            completion.tell(network.ask(own, other, request).await);
-        });
+        self.ask_many(vec![(request, completion)]);
+    }
+
+    fn ask_many(&self, requests: Vec<(Request, Completion)>) {
+        let network = Arc::clone(&self.network);
+        tokio::spawn(network.ask(self.own, self.other, requests));
     }
 
     fn purge(&self, purge: Purge, completion: Completion<Purged>) {

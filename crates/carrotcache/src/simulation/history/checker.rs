@@ -8,6 +8,8 @@
 //! - It had not expired when the get began, nor when a peer was asked for it on behalf of those who
 //!   wait.
 //!
+//! And on a node one load of a key is under way at a time, unless a purge has come between.
+//!
 //! When a remove returns that it has reached everybody, it speaks for the nodes that its own node
 //! listed all the while. It speaks for each process that ran when the remove began; and if the list of
 //! nodes is always and everywhere the same, for each later process too. When it returns that it has
@@ -18,10 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::event::{
-    Event, Got, History, Id, Key, Keys, Label, Lifetime, Loaded, Origin, Process, Removed,
-};
+use super::event::{Event, Got, History, Id, Key, Keys, Label, Loaded, Origin, Process, Removed};
 use super::floors::Floors;
+use super::seen::{Arrived, Candidate, Get, Later, Load, Remove, Running};
 
 /// How much of it was put to the test.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,64 +74,6 @@ struct Checker {
     tells: BTreeMap<Id, (Keys, Floors)>,
 }
 
-struct Running {
-    label: Label,
-    began: usize,
-    has_ended: bool,
-    lists: BTreeSet<Label>,
-    floors: Floors,
-    arrived: Vec<Arrived>,
-}
-
-struct Arrived {
-    at: usize,
-    key: Key,
-    got: Got,
-    asked: Duration,
-}
-
-struct Later {
-    from: Duration,
-    label: Label,
-    keys: Keys,
-    floor: usize,
-}
-
-struct Load {
-    key: Key,
-    began: usize,
-    /// When it ended, and what it came to.
-    ended: Option<(Duration, Loaded)>,
-}
-
-struct Get {
-    process: Process,
-    key: Key,
-    began: usize,
-    since: Duration,
-    floor: usize,
-}
-
-struct Remove {
-    process: Process,
-    keys: Keys,
-    began: usize,
-    since: Duration,
-    sets: Option<Lifetime>,
-    ended: Option<Duration>,
-    /// The nodes that its own node has listed all the while.
-    listed: BTreeSet<Label>,
-}
-
-/// A value that somebody might hold, and until when.
-struct Candidate {
-    born: usize,
-    /// The time from which on it exists.
-    made: Duration,
-    /// Until when it may be served; `None` if for good.
-    until: Lifetime,
-}
-
 impl Checker {
     fn new(history: &History) -> Self {
         let mut lists = BTreeSet::new();
@@ -161,8 +104,11 @@ impl Checker {
             Event::Starts { process, label, lists } => self.start(at, process, label, lists),
             Event::Ends { process } => self.process(process).has_ended = true,
             Event::Lists { process, lists } => self.list(process, lists),
-            Event::LoadBegins { load, key, .. } => {
-                self.loads.insert(load, Load { key, began: at, ended: None });
+            Event::LoadBegins { load, process, key } => {
+                let begun = Load { process, key, began: at, ended: None };
+                let alone = self.judge_load(&begun);
+                self.loads.insert(load, begun);
+                return alone;
             }
             Event::LoadEnds { load, loaded } => {
                 let load = self.loads.get_mut(&load).expect("a load begins before it ends");
@@ -185,7 +131,8 @@ impl Checker {
                 let begun = Remove { process, keys, began: at, since, sets, ended, listed };
                 self.removes.insert(remove, begun);
             }
-            Event::RemoveEnds { remove, removed } => self.end_remove(remove, now, removed),
+            Event::RemoveEnds { remove, removed } => self.end_remove(remove, (at, now), removed),
+            Event::Forgets { process, keys } => self.process(process).forgot.raise(&keys, at),
             Event::TellBegins { tell, process, keys } => {
                 let floors = self.process(process).floors.clone();
                 self.tells.insert(tell, (keys, floors));
@@ -204,8 +151,8 @@ impl Checker {
 
     fn start(&mut self, at: usize, process: Process, label: Label, lists: BTreeSet<Label>) {
         let floors = self.lasting.get(&label).cloned().unwrap_or_default();
-        let (has_ended, arrived) = (false, Vec::new());
-        let running = Running { label, began: at, has_ended, lists, floors, arrived };
+        let (has_ended, arrived, forgot) = (false, Vec::new(), Floors::default());
+        let running = Running { label, began: at, has_ended, lists, floors, arrived, forgot };
         self.processes.insert(process, running);
     }
 
@@ -227,9 +174,9 @@ impl Checker {
     }
 
     /// Notes what a remove promises.
-    fn end_remove(&mut self, id: Id, now: Duration, removed: Removed) {
+    fn end_remove(&mut self, id: Id, end: (usize, Duration), removed: Removed) {
         let remove = self.removes.get_mut(&id).expect("a remove begins before it ends");
-        remove.ended = Some(now);
+        remove.ended = Some(end);
         let (keys, began, mut listed) = (remove.keys.clone(), remove.began, remove.listed.clone());
         let is_everywhere = removed == Removed::Everywhere;
         match removed {
@@ -242,7 +189,7 @@ impl Checker {
                 self.checked.incomplete += 1;
                 listed = &listed - &unreached;
                 for label in unreached.into_iter().filter(|_| stale_for_at_most.is_some()) {
-                    let from = now + stale_for_at_most.unwrap_or_default();
+                    let from = end.1 + stale_for_at_most.unwrap_or_default();
                     self.later.push(Later { from, label, keys: keys.clone(), floor: began });
                 }
             }
@@ -272,6 +219,29 @@ impl Checker {
         }
     }
 
+    /// Says why a load may not begin, if it may not: another of that key is under way on that node, and
+    /// nothing has made it void since it began.
+    fn judge_load(&self, begun: &Load) -> Result<(), String> {
+        let Load { process, key, .. } = *begun;
+        let forgot = self.processes[&process].forgot.of(key);
+        let is_void = |load: &Load| {
+            let mut removes = self.removes.values().filter(|remove| remove.process == process);
+            forgot > load.began
+                || removes.any(|remove| {
+                    let is_over = remove.ended.is_some_and(|(end, _)| end < load.began);
+                    remove.keys.contains(key) && !is_over
+                })
+        };
+        let beside = self
+            .loads
+            .values()
+            .filter(|load| load.ended.is_none() && (load.process, load.key) == (process, key));
+        match beside.into_iter().find(|load| !is_void(load)) {
+            Some(load) => Err(format!("a second load, beside that of event {}", load.began - 1)),
+            None => Ok(()),
+        }
+    }
+
     /// Says why a get may not have returned that, if it may not.
     fn judge(&mut self, get: &Get, got: Got) -> Result<(), String> {
         if got == Got::Failed {
@@ -288,7 +258,7 @@ impl Checker {
             _ => {
                 // Nothing tells which load it was: it may be any of them.
                 let mut verdict = Err("no load has found that there is none".to_owned());
-                for absent in self.loads.values().filter_map(|load| absent(get.key, load)) {
+                for absent in self.loads.values().filter_map(|load| load.absent(get.key)) {
                     verdict = verdict.or_else(|_| self.judge_candidate(get, got, &absent));
                 }
                 verdict
@@ -314,7 +284,7 @@ impl Checker {
                 let set = self.removes.get(&remove).filter(|remove| remove.keys.contains(key));
                 let set = set.ok_or("nobody has set it")?;
                 let lifetime = set.sets.ok_or("nobody has set it")?;
-                let until = set.ended.zip(lifetime).map(|(end, time)| end + time + self.grace);
+                let until = set.ended.zip(lifetime).map(|(end, time)| end.1 + time + self.grace);
                 Ok(Candidate { born: set.began, made: set.since, until })
             }
         }
@@ -338,17 +308,6 @@ impl Checker {
             return Ok(());
         }
         Err(format!("expired: it was good until {:?}", value.until))
-    }
-}
-
-/// Returns what a load has found if that was nothing.
-fn absent(key: Key, load: &Load) -> Option<Candidate> {
-    match load.ended.filter(|_| load.key == key)? {
-        (end, Loaded::Absent(lifetime)) => {
-            let until = lifetime.map(|lifetime| end + lifetime);
-            Some(Candidate { born: load.began, made: end, until })
-        }
-        _ => None,
     }
 }
 

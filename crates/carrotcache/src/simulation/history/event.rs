@@ -54,6 +54,8 @@ pub(in crate::simulation) enum Event {
     RemoveBegins { remove: Id, process: Process, keys: Keys, sets: Option<Lifetime> },
     /// A remove returns. One that was dropped does not.
     RemoveEnds { remove: Id, removed: Removed },
+    /// A process is told to forget keys, in whatever way.
+    Forgets { process: Process, keys: Keys },
     /// A process tells another that it has missed a purge.
     TellBegins { tell: Id, process: Process, keys: Keys },
     /// The other has forgotten what it was told of.
@@ -203,6 +205,7 @@ impl fmt::Display for Event {
             Self::RemoveEnds { remove, removed } => {
                 write!(f, "remove {remove} returns {removed:?}")
             }
+            Self::Forgets { process, keys } => write!(f, "{process} forgets {keys}"),
             Self::TellBegins { tell, process, keys } => {
                 write!(f, "{process}: tell {tell} of {keys} begins")
             }

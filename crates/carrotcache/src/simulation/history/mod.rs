@@ -3,6 +3,7 @@
 mod checker;
 mod event;
 mod floors;
+mod seen;
 #[cfg(test)]
 mod tests;
 

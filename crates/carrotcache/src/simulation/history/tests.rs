@@ -445,3 +445,28 @@ fn all_have_been_told_in_the_end_where_nobody_comes_or_goes() {
         }
     }
 }
+
+#[test]
+fn a_second_load_of_a_key_on_a_node_is_refused() {
+    let mut story = Story::new();
+    story.load(A, GOOD);
+    story.load_begins(A, KEY);
+    story.load_begins(A, OTHER);
+    story.load_begins(B, KEY);
+    story.load_begins(A, KEY);
+    story.may_not_happen("a second load");
+}
+
+#[test]
+fn a_purge_lets_another_load_begin() {
+    let mut story = Story::new();
+    story.load_begins(A, KEY);
+    story.tell(Event::Forgets { process: A, keys: this_key() });
+    story.load_begins(A, KEY);
+    let remove = story.remove_begins(A, this_key(), None);
+    story.load_begins(A, KEY);
+    story.remove_ends(remove, Removed::Everywhere);
+    story.load_begins(A, KEY);
+    story.load_begins(A, KEY);
+    story.may_not_happen("a second load");
+}
