@@ -17,6 +17,8 @@ mod interleavings;
 mod invariants;
 mod limits;
 #[cfg(feature = "http")]
+mod linked_writes;
+#[cfg(feature = "http")]
 mod links;
 mod logs;
 mod many;

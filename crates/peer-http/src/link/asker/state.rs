@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::purges::{self, PurgeWaiter, Purges, UnsentPurge};
 use super::slots::Slots;
-use super::waiter::{Unsent, Waiter, Why, millis_left};
+use super::waiter::{Unsent, Waiter, Why, is_about, millis_left};
 use crate::link::config::LinkConfig;
 use crate::link::end::End;
 use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES};
@@ -147,7 +147,7 @@ impl State {
             let Request { group, key, deadline, is_nested, .. } = &waiter.request;
             let is_other = |(frame, first): &mut (ManyWriter, Request)| {
                 first.group != *group
-                    || first.deadline != *deadline
+                    || !is_about(first.deadline, *deadline)
                     || first.is_nested != *is_nested
                     || frame.is_full_for(&self.out, key, max_bytes)
             };

@@ -1,6 +1,7 @@
 //! Gets, with who is told the answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use carrotcache_peer::{Completion, Request};
 use tokio::time::Instant;
@@ -49,4 +50,10 @@ pub(crate) type Detour = Arc<dyn Fn(Waiter) + Send + Sync>;
 pub(super) fn millis_left(deadline: Instant, now: Instant) -> u32 {
     let millis = deadline.saturating_duration_since(now).as_millis();
     u32::try_from(millis).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// Returns whether two gets can be told one time: they were made one right after the other. Each keeps
+/// to its own deadline here anyway.
+pub(super) fn is_about(one: std::time::Instant, other: std::time::Instant) -> bool {
+    one.max(other).duration_since(one.min(other)) <= Duration::from_millis(10)
 }
