@@ -105,29 +105,31 @@ impl GroupCache {
     #[inline]
     pub(crate) fn get(&self, key: &str) -> Option<Found> {
         let hash = self.main.hash(key);
-        let (mut age, mut is_own) = (Age::Over, true);
-        let held = self.main.get_hashed_if(hash, key, |held| self.is_good(held, &mut age));
-        let held = held.or_else(|| {
-            is_own = false;
-            self.hot.get_hashed_if(hash, key, |held| self.is_good(held, &mut age))
-        });
-        let held = held.or_else(|| self.get_absent(hash, key, &mut age))?;
-        Some(Found { held, age, is_own })
+        let mut age = Age::Over;
+        // One after the other, and not as a chain: an entry is copied once then.
+        if let Some(held) = self.main.get_hashed_if(hash, key, |held| self.is_good(held, &mut age))
+        {
+            return Some(Found { held, age, is_own: true });
+        }
+        if let Some(held) = self.hot.get_hashed_if(hash, key, |held| self.is_good(held, &mut age)) {
+            return Some(Found { held, age, is_own: false });
+        }
+        let held = self.get_absent(hash, key, &mut age)?;
+        Some(Found { held, age, is_own: false })
     }
 
     /// Looks a key up on behalf of a caller who comes to [`get`](Self::get) if there is nothing. So
     /// a look that finds an entry counts as a get does, and one that finds none not at all.
     pub(crate) fn get_held(&self, key: &str) -> Option<Found> {
         let hash = self.main.hash(key);
-        let (mut age, mut is_own) = (Age::Over, true);
-        let held = self.main.hit_hashed_if(hash, key, |held| self.is_good(held, &mut age));
-        let held = held.or_else(|| {
-            is_own = false;
-            let held = self.hot.hit_hashed_if(hash, key, |held| self.is_good(held, &mut age))?;
-            self.held_in_hot.fetch_add(1, Ordering::Relaxed);
-            Some(held)
-        })?;
-        Some(Found { held, age, is_own })
+        let mut age = Age::Over;
+        if let Some(held) = self.main.hit_hashed_if(hash, key, |held| self.is_good(held, &mut age))
+        {
+            return Some(Found { held, age, is_own: true });
+        }
+        let held = self.hot.hit_hashed_if(hash, key, |held| self.is_good(held, &mut age))?;
+        self.held_in_hot.fetch_add(1, Ordering::Relaxed);
+        Some(Found { held, age, is_own: false })
     }
 
     /// Looks a key up without counting it: again from within a flight, whose caller's own look has
