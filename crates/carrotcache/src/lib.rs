@@ -35,28 +35,47 @@
 //! # The way of a get
 //!
 //! ```text
-//! get(key) ── main ── hot ── hit: return, no await, no allocation
-//!                      │ miss
+//! get(key) ── main ── hot ── absent ── hit: return, no await, no allocation
+//!                      │ miss         (about to expire, or stale: and a new value is fetched)
 //!               who owns the key?
 //!        this node ────┴──── a peer
 //!            │                  │
 //!       LOAD flight       FORWARD flight
 //!   look in the cache again, for a flight may just have ended
-//!            │            ask the owner
+//!   wait for its turn      ask the owner
 //!     run the loader        ├ a value: return it; one in ten is mirrored in hot
 //!     keep it in main       ├ its verdict (not found, loader failed): return that, ask nobody else
 //!                           └ it could not be asked: LOAD flight here, kept in hot only
 //!
-//! a request from a peer: main ── hot ── LOAD flight. It never goes to a third node.
+//! a request from a peer: main ── hot ── absent ── LOAD flight. It never goes to a third node.
 //! ```
 //!
 //! A *flight* is one fetch that all callers of a key share. Loads and forwards have a table each: a
 //! peer's request can join a load but never a forward, so nodes whose rings disagree cannot wait
 //! for each other in a circle.
 //!
+//! # Values that change
+//!
+//! Whoever changes what the loader reads calls [`Group::remove`] after the commit: all nodes forget the
+//! key, and an error names those that were not reached. [`Group::set`] removes, and has the owner keep
+//! the new value. What nobody removes lasts for a [time to live](GroupBuilder::time_to_live).
+//!
+//! # A database that is protected
+//!
+//! - Of a key that many want when it expires there is one load. With
+//!   [`serve_stale`](GroupBuilder::serve_stale) nobody waits for it.
+//! - Equal times to live end at different times ([`jitter`](GroupBuilder::jitter)), no more than
+//!   [`max_loads`](GroupBuilder::max_loads) run at once, and an expired value can stand in for a load
+//!   that fails ([`stale_if_error`](GroupBuilder::stale_if_error)).
+//! - That there is no such thing can be remembered
+//!   ([`not_found_time_to_live`](GroupBuilder::not_found_time_to_live)).
+//!
 //! # What it promises
 //!
-//! - A value that is returned for a key came from the group's loader, for that key.
+//! - A value that is returned for a key came from the group's loader, for that key, or was set for it.
+//! - When [`Group::remove`] has returned `Ok`, every get that begins later, on this node or a peer of
+//!   its, returns a value whose load began after the remove did. How old a value can be in all other
+//!   cases is on a page of its own, with the test for each: [GUARANTEES.md].
 //! - On one node at most one load of a key is under way; while nodes agree on the ring and have links
 //!   to each other, over all nodes, within the bounds of the links.
 //! - A request crosses at most one hop.
@@ -66,8 +85,10 @@
 //! - A panic in a loader is an error for those who wait, and the key can be tried again at once.
 //! - Nothing is global. Two nodes in one process know nothing of each other.
 //!
-//! What it does not do: values do not change once cached. A key stands for one value as long as the
-//! caches hold it, so put into the key what makes the value differ (a version, a date).
+//! What it does not do: it does not watch the database, and it stores nothing. What no node holds is
+//! loaded again.
+//!
+//! [GUARANTEES.md]: https://github.com/carrotcache/carrotcache/blob/main/GUARANTEES.md
 //!
 //! # Parts
 //!
