@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::dice::Dice;
-use super::history::{Event, Got, Key, Loaded, Origin, Process};
+use super::history::{Event, Got, Id, Key, Loaded, Origin, Process};
 use super::plan::Plan;
 use super::recorder::Recorder;
 use crate::{ByteView, GetError, Value};
@@ -39,10 +39,45 @@ impl Database {
         process: Process,
         key: &str,
     ) -> Result<Option<Value>, io::Error> {
-        let (load, key) = (self.recorder.next_id(), parse_key(key));
+        let load = self.begin(process, parse_key(key));
+        self.dice.pause(self.plan.loads).wait().await;
+        self.end(load, self.outcome())
+    }
+
+    /// Returns the values of `keys` as [`load`](Self::load) does, all read at the same moment.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of [`load`](Self::load).
+    pub(super) async fn load_many(
+        &self,
+        process: Process,
+        keys: Vec<String>,
+    ) -> Result<Vec<(String, Value)>, io::Error> {
+        let loads = keys.into_iter().map(|key| (self.begin(process, parse_key(&key)), key));
+        let loads: Vec<_> = loads.collect();
+        self.dice.pause(self.plan.loads).wait().await;
+        // One query fails as a whole.
+        let has_failed = self.outcome() == Loaded::Failed;
+        let mut values = Vec::new();
+        for (load, key) in loads {
+            let outcome = match self.outcome() {
+                _ if has_failed => Loaded::Failed,
+                Loaded::Failed => Loaded::Absent(Some(self.plan.times.absent())),
+                outcome => outcome,
+            };
+            values.extend(self.end(load, outcome).transpose().map(|value| (key, value)));
+        }
+        values.into_iter().map(|(key, value)| Ok((key, value?))).collect()
+    }
+
+    fn begin(&self, process: Process, key: Key) -> (Id, Key) {
+        let load = self.recorder.next_id();
         self.recorder.record(Event::LoadBegins { load, process, key });
-        let (pause, loaded) = (self.dice.pause(self.plan.loads), self.outcome());
-        pause.wait().await;
+        (load, key)
+    }
+
+    fn end(&self, (load, key): (Id, Key), loaded: Loaded) -> Result<Option<Value>, io::Error> {
         self.recorder.record(Event::LoadEnds { load, loaded });
         match loaded {
             Loaded::Value(lifetime) => {
@@ -60,9 +95,7 @@ impl Database {
         let has_failures = *has_failures && !self.is_healed.load(Ordering::Relaxed);
         match self.dice.below(16) {
             0 if has_failures => Loaded::Failed,
-            1 if *has_absences => {
-                Loaded::Absent(Some(times.not_found_time_to_live.unwrap_or_default()))
-            }
+            1 if *has_absences => Loaded::Absent(Some(times.absent())),
             // Some values are good for a shorter time than the others of their group.
             2 => Loaded::Value(times.time_to_live.map(|time| time / 4)),
             _ => Loaded::Value(times.time_to_live),

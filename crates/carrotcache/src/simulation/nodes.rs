@@ -1,6 +1,7 @@
 //! The processes of a simulated cluster that run at present.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::history::{Label, Process};
 use super::peers::Known;
@@ -15,6 +16,8 @@ pub(super) struct Running {
     pub(super) process: Process,
     pub(super) group: Group,
     pub(super) known: Known,
+    /// By how many milliseconds its clock is ahead of the world's.
+    pub(super) ahead: Arc<AtomicU64>,
 }
 
 impl Nodes {

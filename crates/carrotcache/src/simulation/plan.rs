@@ -28,6 +28,13 @@ pub(super) struct Plan {
     pub(super) room: Room,
     pub(super) mirrors: bool,
     pub(super) times: Times,
+    /// How many loads a node may have under way.
+    pub(super) max_loads: usize,
+    /// Whether many keys are loaded at once.
+    pub(super) is_bulk: bool,
+    /// Whether a node's clock is ahead at once, as after the process was stopped for a while: what is
+    /// closed lapses.
+    pub(super) has_jumps: bool,
     /// Whether gets come between the steps of a purge, as those on other threads do.
     pub(super) has_threads: bool,
     /// Whether messages are lost and come twice.
@@ -39,6 +46,9 @@ pub(super) struct Plan {
     pub(super) has_failures: bool,
     pub(super) has_absences: bool,
 }
+
+/// More loads than are ever under way on a node.
+const MANY: usize = 256;
 
 /// Whom nodes take for the owner of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +149,9 @@ impl Plan {
             room: dice.pick(&[Room::OneValue, Room::All, Room::All, Room::All]),
             mirrors: !dice.one_in(4),
             times: Times::draw(dice),
+            max_loads: dice.pick(&[1, 2, MANY, MANY]),
+            is_bulk: dice.one_in(2),
+            has_jumps: dice.one_in(3),
             has_threads: dice.one_in(2),
             has_faults: dice.one_in(2),
             has_changes: dice.one_in(2),
@@ -156,6 +169,8 @@ impl Plan {
             room: Room::All,
             mirrors: true,
             times: Times::default(),
+            max_loads: MANY,
+            has_jumps: false,
             has_faults: false,
             has_changes: false,
             has_restarts: false,
@@ -194,6 +209,12 @@ impl Plan {
         }
     }
 
+    /// Returns whether loads may begin later than they are asked for: they wait for their turn, or were
+    /// asked for between the steps of something else.
+    pub(super) fn has_late_loads(&self) -> bool {
+        self.max_loads < MANY || self.has_threads
+    }
+
     /// Returns for how long a value may be served once it has expired.
     pub(super) fn grace(&self) -> Duration {
         self.times.serve_stale.max(self.times.stale_if_error)
@@ -215,5 +236,10 @@ impl Times {
             mirror_time_to_live: often(2),
             not_found_time_to_live,
         }
+    }
+
+    /// Returns how long it is known that there is no such thing.
+    pub(super) fn absent(&self) -> Duration {
+        self.not_found_time_to_live.unwrap_or_default()
     }
 }

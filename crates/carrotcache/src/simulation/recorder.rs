@@ -19,8 +19,8 @@ pub(super) struct Recorder {
 
 impl Recorder {
     /// Returns one with an empty history, which begins now.
-    pub(super) fn new(grace: Duration, takes_notes: bool) -> Self {
-        let history = History { grace, ..History::default() };
+    pub(super) fn new(grace: Duration, has_late_loads: bool, takes_notes: bool) -> Self {
+        let history = History { grace, has_late_loads, events: Vec::new() };
         let (history, last_id) = (Mutex::new(history), AtomicU64::new(0));
         Self { start: Instant::now(), history, last_id, takes_notes }
     }

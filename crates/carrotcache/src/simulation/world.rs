@@ -1,6 +1,7 @@
 //! The nodes of a simulated cluster, what becomes of them, and what is begun there.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -8,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::database::Database;
-use super::dice::Dice;
+use super::dice::{Dice, Pause};
 use super::history::{Event, History, Key, Label, Process};
 use super::network::{End, Network};
 use super::nodes::{Nodes, Running};
@@ -17,7 +18,7 @@ use super::plan::{Breach, Plan};
 use super::recorder::Recorder;
 use super::users::{Patience, Users};
 use crate::rules::other_threads;
-use crate::{Group, Mirroring, Node};
+use crate::{Group, Mirroring, Node, Stats};
 
 /// All nodes of one schedule, and what lies between them.
 pub(super) struct World {
@@ -39,6 +40,9 @@ pub(super) struct World {
 /// No schedule takes as long as this, unless somebody waits for ever.
 const FOR_EVER: Duration = Duration::from_secs(60 * 60);
 
+/// By so much is a clock ahead of others that jumps: more than anything stays closed for.
+const LONG_MS: u64 = 6_000;
+
 /// In this time whatever nobody waits for has ended: loads whose callers have left, messages on their
 /// second way, what peers are told of what they have missed.
 const A_WHILE: Duration = Duration::from_secs(60);
@@ -55,7 +59,7 @@ impl World {
         dice: Dice,
         takes_notes: bool,
     ) -> (History, Result<(), String>) {
-        let recorder = Arc::new(Recorder::new(plan.grace(), takes_notes));
+        let recorder = Arc::new(Recorder::new(plan.grace(), plan.has_late_loads(), takes_notes));
         let mut world = Self::new(plan, breach, dice, Arc::clone(&recorder));
         let users = world.users.clone();
         let _until = other_threads::do_this(move || users.get_between_steps());
@@ -133,6 +137,7 @@ impl World {
             if let Some(node) = self.nodes.set(label, None) {
                 let left = node.group.left_over();
                 left.map_or(Ok(()), |left| Err(format!("{} has {left} left", node.process)))?;
+                add_up(&node.group.stats()).map_err(|sum| format!("{}: {sum}", node.process))?;
             }
         }
         let runtime = Handle::current().metrics();
@@ -208,6 +213,7 @@ impl World {
             1 if self.plan.has_changes => self.change_membership(),
             2..=6 if self.plan.has_changes => self.learn(),
             7 if self.plan.has_faults => self.cut(),
+            10 if self.plan.has_jumps => self.jump(Pause::Turns(0)),
             8 | 9 => self.get_many(),
             _ => {
                 let (label, key) = (self.users.label(), self.users.key());
@@ -242,6 +248,22 @@ impl World {
                 users.get(users.label(), users.key(), Patience::Waits).await;
             });
         }
+        if self.plan.has_jumps && self.dice.one_in(3) {
+            self.jump(self.dice.pause(self.plan.purges));
+        }
+    }
+
+    /// Has the clock of a node be far ahead, soon.
+    fn jump(&mut self, soon: Pause) {
+        let (users, recorder) = (self.users.clone(), Arc::clone(&self.recorder));
+        self.begun.spawn(async move {
+            soon.wait().await;
+            let label = users.label();
+            if let Some(node) = users.nodes.get(label) {
+                recorder.note(|| format!("the clock of {label} is ahead"));
+                node.ahead.fetch_add(LONG_MS, Ordering::Relaxed);
+            }
+        });
     }
 
     // Processes.
@@ -255,14 +277,15 @@ impl World {
         let (own, dice) = (End { label, process }, self.dice.fork());
         let peers = Peers::new(&self.network, own, labels, known.clone(), dice);
         let peers = peers.with(self.plan.owners, self.breach.forgets_leavers);
-        let recorder = Arc::clone(&self.recorder);
-        let node =
-            Node::builder().peers(peers).clock(move || recorder.now()).rules(self.breach.rules);
-        let node = node.build();
+        let (recorder, ahead) = (Arc::clone(&self.recorder), Arc::<AtomicU64>::default());
+        let is_ahead = Arc::clone(&ahead);
+        let clock =
+            move || recorder.now() + Duration::from_millis(is_ahead.load(Ordering::Relaxed));
+        let node = Node::builder().peers(peers).clock(clock).rules(self.breach.rules).build();
         let group = self.group(&node, process);
         self.network.connect(own, node);
         self.recorder.record(Event::Starts { process, label, lists: known.listed() });
-        self.nodes.set(label, Some(Running { process, group, known }));
+        self.nodes.set(label, Some(Running { process, group, known, ahead }));
     }
 
     fn group(&self, node: &Node, process: Process) -> Group {
@@ -271,11 +294,17 @@ impl World {
             let database = Arc::clone(&database);
             async move { database.load(process, &key).await }
         };
-        let Plan { times, mirrors, .. } = &self.plan;
+        let database = Arc::clone(&self.database);
+        let bulk_loader = move |keys: Vec<String>| {
+            let database = Arc::clone(&database);
+            async move { database.load_many(process, keys).await }
+        };
+        let Plan { times, mirrors, max_loads, is_bulk, .. } = &self.plan;
         let mirroring = if *mirrors { Mirroring::Always } else { Mirroring::Never };
         let group = node.group("simulated").loader(loader).mirroring(mirroring);
         let group = group.max_bytes(self.plan.max_bytes()).serve_stale(times.serve_stale);
-        let group = group.stale_if_error(times.stale_if_error);
+        let group = group.stale_if_error(times.stale_if_error).max_loads(*max_loads);
+        let group = if *is_bulk { group.bulk_loader(bulk_loader) } else { group };
         let set = |group, time, set: fn(_, Duration) -> _| match time {
             Some(time) => set(group, time),
             None => group,
@@ -356,4 +385,16 @@ impl World {
             recorder.note(|| format!("{one} and {other} reach each other again"));
         });
     }
+}
+
+/// Checks that the counts of a group add up, as they do when nothing is under way.
+fn add_up(stats: &Stats) -> Result<(), String> {
+    let Stats { main, hot, absent, .. } = stats;
+    let gets = main.hits + hot.hits + absent.hits + stats.loads + stats.looks_missed;
+    let answered = stats.peer_loads + stats.peer_errors;
+    let loaded = stats.local_loads + stats.local_load_errs + stats.loads_refused;
+    if (stats.gets, stats.loads_deduped) == (gets, answered + loaded) {
+        return Ok(());
+    }
+    Err(format!("the counts do not add up: {stats:?}"))
 }

@@ -59,6 +59,9 @@ pub(in crate::simulation) fn check(history: &History) -> Result<Checked, Violati
 /// What has happened up to some event.
 struct Checker {
     grace: Duration,
+    has_late_loads: bool,
+    /// The present time, and the place of its first event.
+    moment: (Duration, usize),
     /// Whether the list of nodes is the same always and everywhere.
     is_fixed: bool,
     checked: Checked,
@@ -84,6 +87,8 @@ impl Checker {
         }
         Self {
             grace: history.grace,
+            has_late_loads: history.has_late_loads,
+            moment: (Duration::ZERO, 0),
             is_fixed: lists.len() <= 1,
             checked: Checked::default(),
             processes: BTreeMap::new(),
@@ -98,6 +103,9 @@ impl Checker {
 
     /// Takes one event in, or says why it may not happen.
     fn see(&mut self, at: usize, now: Duration, event: &Event) -> Result<(), String> {
+        if now > self.moment.0 {
+            self.moment = (now, at);
+        }
         match event.clone() {
             Event::Note(_) => {}
             Event::Rests => self.rest(),
@@ -105,7 +113,7 @@ impl Checker {
             Event::Ends { process } => self.process(process).has_ended = true,
             Event::Lists { process, lists } => self.list(process, lists),
             Event::LoadBegins { load, process, key } => {
-                let begun = Load { process, key, began: at, ended: None };
+                let begun = Load { process, key, began: at, moment: self.moment.1, ended: None };
                 let alone = self.judge_load(&begun);
                 self.loads.insert(load, begun);
                 return alone;
@@ -226,9 +234,9 @@ impl Checker {
         let forgot = self.processes[&process].forgot.of(key);
         let is_void = |load: &Load| {
             let mut removes = self.removes.values().filter(|remove| remove.process == process);
-            forgot > load.began
+            forgot >= load.moment
                 || removes.any(|remove| {
-                    let is_over = remove.ended.is_some_and(|(end, _)| end < load.began);
+                    let is_over = remove.ended.is_some_and(|(end, _)| end < load.moment);
                     remove.keys.contains(key) && !is_over
                 })
         };
@@ -237,8 +245,10 @@ impl Checker {
             .values()
             .filter(|load| load.ended.is_none() && (load.process, load.key) == (process, key));
         match beside.into_iter().find(|load| !is_void(load)) {
-            Some(load) => Err(format!("a second load, beside that of event {}", load.began - 1)),
-            None => Ok(()),
+            Some(load) if !self.has_late_loads => {
+                Err(format!("a second load, beside that of event {}", load.began - 1))
+            }
+            _ => Ok(()),
         }
     }
 

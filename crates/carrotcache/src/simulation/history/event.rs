@@ -29,6 +29,9 @@ pub(in crate::simulation) struct History {
     pub(in crate::simulation) events: Vec<(Duration, Event)>,
     /// For how long a value may be served once it has expired.
     pub(in crate::simulation) grace: Duration,
+    /// Whether loads may begin later than they are asked for: a purge in between makes one void, which
+    /// then begins while another is under way.
+    pub(in crate::simulation) has_late_loads: bool,
 }
 
 /// One thing that happened.

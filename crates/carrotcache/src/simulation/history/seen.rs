@@ -40,6 +40,8 @@ pub(super) struct Load {
     pub(super) process: Process,
     pub(super) key: Key,
     pub(super) began: usize,
+    /// The first event of that time: whatever started the load is not earlier.
+    pub(super) moment: usize,
     /// When it ended, and what it came to.
     pub(super) ended: Option<(Duration, Loaded)>,
 }
