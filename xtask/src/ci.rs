@@ -41,6 +41,12 @@ const STEPS: &[Step] = &[
     step("test", "test --workspace"),
     // What takes too long for every run: all interleavings of four parties of a flight.
     step("proofs", "test --package carrotcache-singleflight -- --ignored"),
+    // Whole nodes on one thread, whose messages are lost, late and doubled by the seed.
+    Step {
+        name: "simulate",
+        env: Some(("CARROTCACHE_SEEDS", "100000")),
+        args: "test --release --package carrotcache --lib simulation::seeds::seeds",
+    },
     // Ten million inserts that evict, after which the heap must be what it was.
     step("churn", "test --release --package carrotcache-lru --test it -- --ignored"),
     // Under AddressSanitizer. Fails where cargo-fuzz is missing, which `.ci/run` installs.
