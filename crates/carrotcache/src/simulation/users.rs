@@ -89,7 +89,7 @@ impl Users {
 
     /// Begins a get at some nodes, at once: not when the present task makes room for others.
     pub(super) fn get_between_steps(&self) {
-        if !self.plan.has_threads || !self.dice.one_in(3) {
+        if !self.plan.has_threads || !self.dice.one_in(8) {
             return;
         }
         for label in self.nodes.running().into_iter().filter(|_| self.dice.one_in(2)) {
