@@ -15,4 +15,5 @@ pub mod node;
 pub mod process;
 pub mod programs;
 pub mod report;
+pub mod seeds;
 pub mod soak;

@@ -8,9 +8,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::bounds::{GET_INTERVAL, GETS_AT_ONCE};
-use super::seeds::rng;
 use super::truth::{self, GROUP};
 use crate::node::api::Api;
+use crate::seeds::rng;
 
 /// What came of the gets.
 #[derive(Clone, Default)]

@@ -10,7 +10,6 @@ mod bounds;
 mod fakes;
 mod hostile;
 mod load;
-mod seeds;
 mod table;
 mod truth;
 mod watch;
@@ -35,6 +34,7 @@ use crate::node::{self, Node};
 use crate::process::interrupt::unless_interrupted;
 use crate::programs::build_examples;
 use crate::report::Report;
+use crate::seeds;
 
 /// Have nodes share a ring with peers that misbehave, and see what they use and what they answer
 #[derive(clap::Args)]

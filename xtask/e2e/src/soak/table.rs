@@ -11,9 +11,9 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
-use super::seeds::rng;
 use super::truth;
 use super::wire::{PROTOBUF, answer, message, right};
+use crate::seeds::rng;
 
 /// One way to misbehave when a request has come.
 pub(super) struct Misbehaviour {

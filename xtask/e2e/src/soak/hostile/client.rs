@@ -309,7 +309,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::soak::seeds::rng;
+    use crate::seeds::rng;
 
     async fn client() -> (TcpListener, watch::Sender<Phase>, Client) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::bounds::HOSTILE_AT_ONCE;
-use super::seeds::rng;
+use crate::seeds::rng;
 pub(super) use acts::Acts;
 use client::{Client, Phase};
 

@@ -6,13 +6,15 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 /// Returns another seed each time, short enough to be typed.
-pub(super) fn any() -> u64 {
+#[must_use]
+pub fn any() -> u64 {
     RandomState::new().hash_one(()) >> 40
 }
 
 /// Returns the random numbers of one of those who draw them: each has its own, which do not depend on
 /// who else draws when.
-pub(super) fn rng(seed: u64, who: u64) -> StdRng {
+#[must_use]
+pub fn rng(seed: u64, who: u64) -> StdRng {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     bytes[8..16].copy_from_slice(&who.to_le_bytes());
