@@ -62,6 +62,8 @@ const STEPS: &[Step] = &[
     step("interop", "xtask interop"),
     // A minute of misbehaviour; the seed that it prints repeats it.
     step("soak", "xtask soak --seconds 60"),
+    // A minute of rows that change while nodes are killed and stopped.
+    step("rows", "xtask rows --seconds 60"),
     // Prints the closing line of the tests that it runs, so those are counted.
     step("databases", "xtask databases"),
 ];

@@ -15,5 +15,6 @@ pub mod node;
 pub mod process;
 pub mod programs;
 pub mod report;
+pub mod rows;
 pub mod seeds;
 pub mod soak;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use e2e::{cluster, databases, interop, process::tied, soak};
+use e2e::{cluster, databases, interop, process::tied, rows, soak};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Tasks over real processes")]
@@ -17,6 +17,9 @@ enum Task {
     Cluster(cluster::Args),
     Databases(databases::Args),
     Interop(interop::Args),
+    Rows(rows::Args),
+    #[command(hide = true)]
+    RowNode(rows::node::Args),
     Soak(soak::Args),
     #[command(hide = true)]
     Tied(tied::Args),
@@ -31,6 +34,8 @@ async fn main() -> ExitCode {
         Task::Cluster(args) => cluster::run(&args).await,
         Task::Databases(args) => databases::run(&args).await,
         Task::Interop(args) => interop::run(&args).await,
+        Task::Rows(args) => rows::run(&args).await,
+        Task::RowNode(args) => rows::node::run(&args).await,
         Task::Soak(args) => soak::run(&args).await,
         Task::Tied(args) => tied::run(&args),
     };

@@ -13,10 +13,10 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn help_lists_each_task_and_no_hidden_one() {
     let help = text(&e2e(&["--help"]).stdout);
-    for task in ["cluster", "databases", "interop", "soak"] {
+    for task in ["cluster", "databases", "interop", "rows", "soak"] {
         assert!(help.contains(&format!("\n  {task} ")), "{help}");
     }
-    assert!(!help.contains("tied"), "{help}");
+    assert!(!help.contains("tied") && !help.contains("row-node"), "{help}");
 }
 
 #[test]

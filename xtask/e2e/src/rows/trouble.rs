@@ -1,0 +1,179 @@
+//! What happens to nodes: one is killed and started again, or stopped for a while.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rustix::process::Signal;
+use tokio::time::sleep;
+
+use super::truth::Truth;
+use super::wire::Connection;
+use crate::process::Daemon;
+
+/// Long enough for a busy machine.
+const SOON: Duration = Duration::from_secs(20);
+/// How long nothing happens in between, in milliseconds.
+const CALM: Range<u64> = 300..1_000;
+/// How long a killed node stays down.
+const DOWN: Range<u64> = 50..600;
+/// How long a node stays stopped: others know it for dead after 750 ms, some of the time.
+const STOPPED: Range<u64> = 300..2_500;
+
+/// A node under test, which ends with this.
+pub(super) struct Process {
+    at: usize,
+    daemon: Option<Daemon>,
+    url: String,
+    control: String,
+    program: PathBuf,
+    args: Vec<String>,
+}
+
+impl Process {
+    /// Starts the node with the number `at` of those at these ports.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub(super) fn start(
+        ports: &[u16],
+        at: usize,
+        control: u16,
+        database: &Path,
+        broken: bool,
+    ) -> Result<Self> {
+        let urls: Vec<_> = ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
+        let control = format!("127.0.0.1:{control}");
+        let database = database.to_str().context("the folder's name is not text")?.to_owned();
+        let mut args = vec!["row-node".to_owned(), at.to_string(), control.clone(), database];
+        args.extend(urls.iter().cloned());
+        args.extend(broken.then(|| "--broken".to_owned()));
+        let (url, program) = (urls[at].clone(), this_program()?);
+        let mut process = Self { at, daemon: None, url, control, program, args };
+        process.begin()?;
+        Ok(process)
+    }
+
+    /// By which the other nodes know it.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where it is told what to do.
+    pub(super) fn control(&self) -> &str {
+        &self.control
+    }
+
+    /// Waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// When it ends first, or does not answer soon.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again.
+    pub(super) async fn ready(&mut self) -> Result<()> {
+        let Some(daemon) = &mut self.daemon else { return Ok(()) };
+        let control = &self.control;
+        let attempt = async || Connection::open(control).await.is_ok();
+        daemon.ready_when(control, SOON, attempt).await
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args);
+        self.daemon = Some(Daemon::start(format!("node {}", self.at), command)?);
+        Ok(())
+    }
+
+    async fn kill(&mut self) -> Result<()> {
+        match self.daemon.take() {
+            Some(daemon) => daemon.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        self.daemon.as_ref().map_or(Ok(()), |daemon| daemon.signal(signal))
+    }
+}
+
+/// Returns a path of this program, which is to be started again as a node.
+fn this_program() -> Result<PathBuf> {
+    // Not `current_exe`, where there is another: its path is gone when cargo builds this program anew.
+    let itself = Path::new("/proc/self/exe");
+    if itself.exists() { Ok(itself.to_owned()) } else { Ok(std::env::current_exe()?) }
+}
+
+/// How often there was trouble.
+#[derive(Clone, Default)]
+pub(super) struct Troubles(Arc<[AtomicU64; 2]>);
+
+impl Troubles {
+    /// Returns how often a node was killed, and how often one was stopped.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let [kills, stops] = &*self.0;
+        (kills.load(Ordering::Relaxed), stops.load(Ordering::Relaxed))
+    }
+
+    /// Kills a node, and starts it again after a while.
+    async fn kill(&self, node: &mut Process, truth: &Truth, rng: &mut StdRng) -> Result<()> {
+        truth.note(None, format!("node {} is killed", node.at));
+        node.kill().await?;
+        self.0[0].fetch_add(1, Ordering::Relaxed);
+        between(rng, DOWN).await;
+        node.begin()?;
+        node.ready().await?;
+        truth.note(None, format!("node {} is back", node.at));
+        Ok(())
+    }
+}
+
+/// Kills nodes and stops them in turn, until it is dropped.
+///
+/// While one is stopped, now and then another is killed: one that knows what the first has missed.
+///
+/// # Errors
+///
+/// When a node does not come back.
+///
+/// # Cancel safety
+///
+/// When it is dropped, a node may stay down, or stopped.
+pub(super) async fn troubled(
+    nodes: &mut [Process],
+    troubles: &Troubles,
+    truth: &Truth,
+    mut rng: StdRng,
+) -> Result<()> {
+    loop {
+        between(&mut rng, CALM).await;
+        let at = rng.random_range(0..nodes.len());
+        troubles.kill(&mut nodes[at], truth, &mut rng).await?;
+        between(&mut rng, CALM).await;
+        let at = rng.random_range(0..nodes.len());
+        truth.note(None, format!("node {at} is stopped"));
+        nodes[at].signal(Signal::STOP)?;
+        troubles.0[1].fetch_add(1, Ordering::Relaxed);
+        between(&mut rng, STOPPED).await;
+        if rng.random() {
+            let other = (at + rng.random_range(1..nodes.len())) % nodes.len();
+            troubles.kill(&mut nodes[other], truth, &mut rng).await?;
+        }
+        truth.note(None, format!("node {at} goes on"));
+        nodes[at].signal(Signal::CONT)?;
+    }
+}
+
+/// Waits for some time of a range, in milliseconds.
+async fn between(rng: &mut StdRng, millis: Range<u64>) {
+    sleep(Duration::from_millis(rng.random_range(millis))).await;
+}
