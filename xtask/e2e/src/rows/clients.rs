@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
@@ -15,9 +16,9 @@ use super::wire::{Answer, Ask, Connection};
 
 /// How long to wait before connecting again to a node that is down.
 const RETRY: Duration = Duration::from_millis(20);
-/// How far apart gets are which do not wait for those before. A node is stopped for some seconds, so
-/// a hundred of them may wait at once.
-const VISITS: Duration = Duration::from_millis(25);
+/// How far apart gets are which do not wait for those before. A node is stopped for up to 3 s,
+/// so 300 of them may wait at once.
+const VISITS: Duration = Duration::from_millis(10);
 /// How long an updater waits at most before its next update: gets are to hit in between.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -72,15 +73,26 @@ impl Asker {
     pub(super) async fn run(mut self) -> Result<()> {
         loop {
             match Connection::open(&self.address).await {
-                Ok(mut connection) => while self.get(&mut connection).await? {},
+                Ok(connection) => self.ask_all_along(connection).await?,
                 Err(_down) => sleep(RETRY).await,
             }
         }
     }
 
-    /// Asks by a connection each time, at steady intervals, until it is dropped.
+    /// Asks for one row after the other, for as long as the node lives.
+    async fn ask_all_along(&mut self, mut connection: Connection) -> Result<()> {
+        let mut is_alive = true;
+        while is_alive {
+            let row = any_row(&mut self.rng);
+            is_alive = self.get(row, &mut connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks by a connection each time, at steady intervals, until it is dropped, and for those rows
+    /// first which the node may not know to be removed.
     ///
-    /// So a node that was stopped finds gets that began when others had long removed what it holds.
+    /// So a node that was stopped finds gets of what it holds, and others had removed before they began.
     ///
     /// # Errors
     ///
@@ -111,14 +123,16 @@ impl Asker {
     /// Asks once, if the node can be connected to.
     async fn visit(mut self) -> Result<()> {
         if let Ok(mut connection) = Connection::open(&self.address).await {
-            self.get(&mut connection).await?;
+            let unsure = self.truth.unsure_rows(self.node, Instant::now());
+            let row = unsure.choose(&mut self.rng).copied();
+            let row = row.unwrap_or_else(|| any_row(&mut self.rng));
+            self.get(row, &mut connection).await?;
         }
         Ok(())
     }
 
-    /// Asks for some row. Returns whether the node still lives.
-    async fn get(&mut self, connection: &mut Connection) -> Result<bool> {
-        let row = any_row(&mut self.rng);
+    /// Asks for a row. Returns whether the node still lives.
+    async fn get(&self, row: u64, connection: &mut Connection) -> Result<bool> {
         // Taken before the get begins: what is promised while it is under way does not bind it.
         let floor = self.truth.floor(row, self.node, Instant::now());
         match connection.ask(Ask::Get(row)).await? {

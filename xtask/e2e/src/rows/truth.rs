@@ -62,6 +62,19 @@ impl Truth {
         Floor { row, node, begun: now, version: due.max().unwrap_or(0), latest }
     }
 
+    /// Returns the rows of which something is promised at `node` for later than now.
+    ///
+    /// These are the rows of which it may still hold what is stale.
+    pub(super) fn unsure_rows(&self, node: usize, now: Instant) -> Vec<u64> {
+        let state = self.lock();
+        let promises = state.promises.iter().filter(|((_, at), _)| *at == node);
+        let unsure = promises.filter(|(_, due)| due.iter().any(|&(from, _)| from > now));
+        let mut rows: Vec<_> = unsure.map(|(&(row, _), _)| row).collect();
+        // A seed is to draw the same of them each time.
+        rows.sort_unstable();
+        rows
+    }
+
     /// Checks what a get has returned. Returns whether it was older than what was known, but allowed.
     ///
     /// # Errors
@@ -148,6 +161,9 @@ mod tests {
         truth.promise(1, 0, 9, now + SECOND);
         assert_eq!(truth.floor(1, 0, now).version, 7);
         assert_eq!(truth.floor(1, 0, now + SECOND).version, 9);
+        assert_eq!(truth.unsure_rows(0, now), [1]);
+        assert!(truth.unsure_rows(1, now).is_empty());
+        assert!(truth.unsure_rows(0, now + SECOND).is_empty());
         // One that comes late, of a remove that was slow.
         truth.promise(1, 0, 8, now);
         assert_eq!(truth.floor(1, 0, now).version, 8);
