@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 
-use super::any_row;
+use super::table::any_row;
 use super::truth::Truth;
 use super::wire::{Answer, Ask, Connection};
 

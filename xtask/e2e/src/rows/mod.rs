@@ -7,6 +7,7 @@
 
 mod clients;
 pub mod node;
+mod table;
 mod trouble;
 mod truth;
 mod wire;
@@ -14,12 +15,12 @@ mod wire;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rand::RngExt;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use self::clients::{Asker, Load, Updater};
+use self::table::ROWS;
 use self::trouble::{Process, Troubles, troubled};
 use self::truth::Truth;
 use crate::process::interrupt::unless_interrupted;
@@ -29,8 +30,6 @@ use crate::seeds;
 
 /// How many nodes there are.
 const NODES: usize = 3;
-/// How many rows: few enough that each is often in caches when it changes.
-const ROWS: u64 = 64;
 /// How many ask each node at once.
 const ASKERS: usize = 4;
 /// How many update rows at once: two of them may meet at one row.
@@ -157,9 +156,4 @@ fn enough(found: u64, wanted: u64) -> Result<u64> {
     let wanted = wanted.max(1);
     ensure!(found >= wanted, "{found}, at least {wanted} were expected");
     Ok(found)
-}
-
-/// Returns the key of some row.
-fn any_row(rng: &mut impl RngExt) -> u64 {
-    rng.random_range(0..ROWS)
 }
