@@ -9,6 +9,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::wire::{Answer, Ask};
@@ -93,10 +94,28 @@ pub async fn run(args: &Args) -> Result<()> {
     let own = url.strip_prefix("http://").context("not an HTTP URL")?;
     let peers = TcpListener::bind(own).await.with_context(|| format!("cannot listen at {url}"))?;
     let control = TcpListener::bind(&args.control).await.context("cannot listen")?;
-    let table = Table { rows, group, broken: args.broken };
+    let (deafen, deafened) = mpsc::channel(1);
+    let table = Table { rows, group, broken: args.broken, deafen };
     tokio::select! {
-        served = pool.serve(peers, node, std::future::pending()) => served.map_err(Into::into),
+        served = serve(peers, &pool, &node, deafened) => served,
         ended = obey(control, table) => ended,
+    }
+}
+
+/// Serves peers, except for the times that come in.
+async fn serve(
+    mut peers: TcpListener,
+    pool: &HttpPool,
+    node: &Node,
+    mut deafened: mpsc::Receiver<Duration>,
+) -> Result<()> {
+    let address = peers.local_addr()?;
+    loop {
+        tokio::select! {
+            served = pool.serve(peers, node.clone(), std::future::pending()) => return Ok(served?),
+            Some(time) = deafened.recv() => sleep(time).await,
+        }
+        peers = TcpListener::bind(address).await?;
     }
 }
 
@@ -134,6 +153,7 @@ struct Table {
     rows: SqlitePool,
     group: Group,
     broken: bool,
+    deafen: mpsc::Sender<Duration>,
 }
 
 impl Table {
@@ -145,6 +165,7 @@ impl Table {
             let done = match Ask::parse(&line)? {
                 Ask::Get(row) => self.get(row).await,
                 Ask::Update(row) => self.update(row).await,
+                Ask::Deafen(millis) => self.deafen(millis).await,
             };
             let answer = done.unwrap_or_else(|error| Answer::Failed(format!("{error:#}")));
             writer.write_all(answer.to_line().as_bytes()).await?;
@@ -155,6 +176,11 @@ impl Table {
     async fn get(&self, row: u64) -> Result<Answer> {
         let value = self.group.get(&row.to_string()).await?;
         Ok(Answer::Value(std::str::from_utf8(&value)?.parse()?))
+    }
+
+    async fn deafen(&self, millis: u64) -> Result<Answer> {
+        self.deafen.send(Duration::from_millis(millis)).await?;
+        Ok(Answer::Deaf)
     }
 
     /// Updates a row, and removes it from the cache once that is committed.

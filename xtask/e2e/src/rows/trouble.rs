@@ -1,4 +1,4 @@
-//! What happens to nodes: one is killed and started again, or stopped for a while.
+//! What happens to nodes: one is killed and started again, stopped for a while, or lets no peer in.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
 use super::truth::Truth;
-use super::wire::Connection;
+use super::wire::{Answer, Ask, Connection};
 use crate::process::Daemon;
 
 /// Long enough for a busy machine.
@@ -25,6 +25,8 @@ const CALM: Range<u64> = 300..1_000;
 const DOWN: Range<u64> = 50..600;
 /// How long a node stays stopped: others know it for dead after 750 ms, some of the time.
 const STOPPED: Range<u64> = 300..2_500;
+/// How long a node lets no peer in: some of it longer than what a remove promises of it.
+const DEAF: Range<u64> = 500..4_500;
 
 /// A node under test, which ends with this.
 pub(super) struct Process {
@@ -115,13 +117,24 @@ fn this_program() -> Result<PathBuf> {
 
 /// How often there was trouble.
 #[derive(Clone, Default)]
-pub(super) struct Troubles(Arc<[AtomicU64; 2]>);
+pub(super) struct Troubles(Arc<[AtomicU64; 3]>);
 
 impl Troubles {
-    /// Returns how often a node was killed, and how often one was stopped.
-    pub(super) fn counts(&self) -> (u64, u64) {
-        let [kills, stops] = &*self.0;
-        (kills.load(Ordering::Relaxed), stops.load(Ordering::Relaxed))
+    /// Returns how often a node was killed, how often one was stopped, and how often one was deaf.
+    pub(super) fn counts(&self) -> [u64; 3] {
+        std::array::from_fn(|kind| self.0[kind].load(Ordering::Relaxed))
+    }
+
+    /// Has a node let no peer in for a while: it may read what is old, and others know.
+    async fn deafen(&self, node: &Process, truth: &Truth, rng: &mut StdRng) -> Result<()> {
+        let millis = rng.random_range(DEAF);
+        truth.note(None, format!("node {} is deaf for {millis} ms", node.at));
+        let mut connection = Connection::open(&node.control).await?;
+        let answer = connection.ask(Ask::Deafen(millis)).await?;
+        ensure!(answer == Some(Answer::Deaf), "node {} is not deaf: {answer:?}", node.at);
+        self.0[2].fetch_add(1, Ordering::Relaxed);
+        sleep(Duration::from_millis(millis)).await;
+        Ok(())
     }
 
     /// Kills a node, and starts it again after a while.
@@ -137,7 +150,7 @@ impl Troubles {
     }
 }
 
-/// Kills nodes and stops them in turn, until it is dropped.
+/// Kills nodes, stops them, and has them be deaf, in turn, until it is dropped.
 ///
 /// While one is stopped, now and then another is killed: one that knows what the first has missed.
 ///
@@ -170,6 +183,9 @@ pub(super) async fn troubled(
         }
         truth.note(None, format!("node {at} goes on"));
         nodes[at].signal(Signal::CONT)?;
+        between(&mut rng, CALM).await;
+        let at = rng.random_range(0..nodes.len());
+        troubles.deafen(&nodes[at], truth, &mut rng).await?;
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) enum Ask {
     Get(u64),
     /// To count a row's version up, to commit that, and to remove the row from the cache.
     Update(u64),
+    /// To let no peer in for so many milliseconds, and to go on otherwise.
+    Deafen(u64),
 }
 
 impl Ask {
@@ -21,6 +23,7 @@ impl Ask {
         match self {
             Self::Get(row) => format!("get {row}\n"),
             Self::Update(row) => format!("update {row}\n"),
+            Self::Deafen(millis) => format!("deafen {millis}\n"),
         }
     }
 
@@ -28,6 +31,7 @@ impl Ask {
         match line.split_once(' ').context("a word is missing")? {
             ("get", row) => Ok(Self::Get(row.parse()?)),
             ("update", row) => Ok(Self::Update(row.parse()?)),
+            ("deafen", millis) => Ok(Self::Deafen(millis.parse()?)),
             (other, _) => bail!("`{other}` is not known"),
         }
     }
@@ -47,6 +51,7 @@ pub(super) enum Answer {
     },
     /// The row has a new version, of which nothing is promised.
     Unsettled,
+    Deaf,
     Failed(String),
 }
 
@@ -59,6 +64,7 @@ impl Answer {
                 format!("incomplete {version} {} {}\n", stale.as_millis(), unreached.join(","))
             }
             Self::Unsettled => "unsettled \n".to_owned(),
+            Self::Deaf => "deaf \n".to_owned(),
             Self::Failed(error) => format!("failed {}\n", error.replace('\n', " ")),
         }
     }
@@ -78,6 +84,7 @@ impl Answer {
                 }
             }
             "unsettled" => Self::Unsettled,
+            "deaf" => Self::Deaf,
             "failed" => Self::Failed(rest.to_owned()),
             other => bail!("`{other}` is no answer"),
         })
@@ -131,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_as_the_same() {
-        for ask in [Ask::Get(7), Ask::Update(63)] {
+        for ask in [Ask::Get(7), Ask::Update(63), Ask::Deafen(900)] {
             assert_eq!(Ask::parse(ask.to_line().trim_end_matches('\n')).unwrap(), ask);
         }
         let unreached = vec!["http://a".to_owned(), "http://b".to_owned()];
@@ -141,6 +148,7 @@ mod tests {
             Answer::Removed(4),
             Answer::Incomplete { version: 5, stale, unreached },
             Answer::Unsettled,
+            Answer::Deaf,
             Answer::Failed("the row is gone".to_owned()),
         ];
         for answer in answers {
