@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::history::{Label, Process};
 use super::peers::Known;
-use crate::Group;
+use crate::{Group, Stats};
 
 /// The nodes of a world, by their labels.
 pub(super) struct Nodes(Mutex<Vec<Option<Running>>>);
@@ -43,5 +43,24 @@ impl Nodes {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Option<Running>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    /// Says what is wrong with a node that has nothing to do any more, if anything is: something is
+    /// left over, or its counts do not add up.
+    pub(super) fn ended_well(&self) -> Result<(), String> {
+        if let Some(left) = self.group.left_over() {
+            return Err(format!("has {left} left"));
+        }
+        let stats = self.group.stats();
+        let Stats { main, hot, absent, .. } = &stats;
+        let gets = main.hits + hot.hits + absent.hits + stats.loads + stats.looks_missed;
+        let answered = stats.peer_loads + stats.peer_errors;
+        let loaded = stats.local_loads + stats.local_load_errs + stats.loads_refused;
+        match (stats.gets, stats.loads_deduped) == (gets, answered + loaded) {
+            true => Ok(()),
+            false => Err(format!("has counts that do not add up: {stats:?}")),
+        }
     }
 }

@@ -87,6 +87,20 @@ impl Users {
         self.weigh(&node);
     }
 
+    /// Looks what a node holds of a key, which asks nobody.
+    pub(super) fn look(&self, label: Label, key: Key) {
+        let Some(node) = self.nodes.get(label) else { return };
+        let get = self.begin_get(&node, key);
+        let name = name(key);
+        let held = match self.dice.one_in(2) {
+            true => node.group.get_cached(&name),
+            false => node.group.peek(&name),
+        };
+        if let Some(value) = held {
+            self.end_get(get, Ok(value), Patience::Waits);
+        }
+    }
+
     /// Begins a get at some nodes, at once: not when the present task makes room for others.
     pub(super) fn get_between_steps(&self) {
         if !self.plan.has_threads || !self.dice.one_in(8) {
@@ -154,11 +168,11 @@ impl Users {
         let Some(result) = patience.lasts(change.make(&node, remove)).await else { return };
         let removed = removed(&result);
         self.recorder.record(Event::RemoveEnds { remove, removed });
-        self.look(&keys).await;
+        self.look_around(&keys).await;
     }
 
     /// Gets what was removed from some nodes, soon.
-    async fn look(&self, keys: &Keys) {
+    async fn look_around(&self, keys: &Keys) {
         let looks = (0..4).map(|_| async {
             self.dice.pause(self.dice.pick(&[Pace::Quick, Pace::Mixed])).wait().await;
             let key = self.key();

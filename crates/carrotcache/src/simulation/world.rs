@@ -18,7 +18,7 @@ use super::plan::{Breach, Plan};
 use super::recorder::Recorder;
 use super::users::{Patience, Users};
 use crate::rules::other_threads;
-use crate::{Group, Mirroring, Node, Stats};
+use crate::{Group, Mirroring, Node};
 
 /// All nodes of one schedule, and what lies between them.
 pub(super) struct World {
@@ -135,9 +135,7 @@ impl World {
         for label in self.nodes.running() {
             self.network.disconnect(label);
             if let Some(node) = self.nodes.set(label, None) {
-                let left = node.group.left_over();
-                left.map_or(Ok(()), |left| Err(format!("{} has {left} left", node.process)))?;
-                add_up(&node.group.stats()).map_err(|sum| format!("{}: {sum}", node.process))?;
+                node.ended_well().map_err(|why| format!("{} {why}", node.process))?;
             }
         }
         let runtime = Handle::current().metrics();
@@ -215,6 +213,7 @@ impl World {
             7 if self.plan.has_faults => self.cut(),
             10 if self.plan.has_jumps => self.jump(Pause::Turns(0)),
             8 | 9 => self.get_many(),
+            11 => self.users.look(self.users.label(), self.users.key()),
             _ => {
                 let (label, key) = (self.users.label(), self.users.key());
                 self.get(label, key, self.users.patience());
@@ -385,16 +384,4 @@ impl World {
             recorder.note(|| format!("{one} and {other} reach each other again"));
         });
     }
-}
-
-/// Checks that the counts of a group add up, as they do when nothing is under way.
-fn add_up(stats: &Stats) -> Result<(), String> {
-    let Stats { main, hot, absent, .. } = stats;
-    let gets = main.hits + hot.hits + absent.hits + stats.loads + stats.looks_missed;
-    let answered = stats.peer_loads + stats.peer_errors;
-    let loaded = stats.local_loads + stats.local_load_errs + stats.loads_refused;
-    if (stats.gets, stats.loads_deduped) == (gets, answered + loaded) {
-        return Ok(());
-    }
-    Err(format!("the counts do not add up: {stats:?}"))
 }
