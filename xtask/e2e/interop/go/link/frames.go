@@ -102,6 +102,7 @@ func readFrame(r io.Reader, max uint32) (frame, error) {
 // hello is what a side says of itself.
 type hello struct {
 	version, oldest      uint16
+	can                  uint32
 	incarnation, ring    uint64
 	maxRequest, maxValue uint32
 }
@@ -111,7 +112,7 @@ func (h hello) frame() frame {
 	b := make([]byte, 0, helloBytes)
 	b = le.AppendUint16(b, h.version)
 	b = le.AppendUint16(b, h.oldest)
-	b = le.AppendUint32(b, 0)
+	b = le.AppendUint32(b, h.can)
 	b = le.AppendUint64(b, h.incarnation)
 	b = le.AppendUint64(b, h.ring)
 	b = le.AppendUint32(b, h.maxRequest)
@@ -130,6 +131,7 @@ func parseHello(f frame) (hello, error) {
 	h := hello{
 		version:     le.Uint16(b[0:]),
 		oldest:      le.Uint16(b[2:]),
+		can:         le.Uint32(b[4:]),
 		incarnation: le.Uint64(b[8:]),
 		ring:        le.Uint64(b[16:]),
 		maxRequest:  le.Uint32(b[24:]),
