@@ -250,12 +250,17 @@ mod tests {
         Attempt { sender: 1, number }
     }
 
+    /// Closes keys for which there is room.
+    fn close(closures: &Closures, number: u64, keys: &Keys) -> u64 {
+        closures.close(attempt(number), keys).expect("there is room")
+    }
+
     #[test]
     fn a_key_is_closed_until_the_last_of_its_closures_is_opened() {
         let (closures, _) = closures();
-        let one = closures.close(attempt(1), &these(["Tom", "Jack"])).unwrap();
-        let other = closures.close(attempt(2), &these(["Tom"])).unwrap();
-        let all = closures.close(attempt(3), &Keys::All).unwrap();
+        let one = close(&closures, 1, &these(["Tom", "Jack"]));
+        let other = close(&closures, 2, &these(["Tom"]));
+        let all = close(&closures, 3, &Keys::All);
         assert!(closures.is_closed("Sam"));
         assert!(closures.open(all) && !closures.open(all));
         assert!(!closures.is_closed("Sam"));
@@ -268,7 +273,7 @@ mod tests {
     #[test]
     fn a_closure_lapses_and_says_so() {
         let (closures, hand) = closures();
-        let token = closures.close(attempt(1), &these(["Tom"])).unwrap();
+        let token = close(&closures, 1, &these(["Tom"]));
         hand.store(LAPSE - 1, Ordering::Relaxed);
         assert!(closures.is_closed("Tom"));
         hand.store(LAPSE, Ordering::Relaxed);
@@ -279,8 +284,8 @@ mod tests {
     #[test]
     fn one_that_was_repeated_is_another_closure() {
         let (closures, _) = closures();
-        let first = closures.close(attempt(1), &these(["Tom"])).unwrap();
-        let again = closures.close(attempt(1), &these(["Tom"])).unwrap();
+        let first = close(&closures, 1, &these(["Tom"]));
+        let again = close(&closures, 1, &these(["Tom"]));
         assert_eq!(closures.len(), 1);
         assert!(!closures.open(first));
         assert!(closures.is_closed("Tom"));
@@ -290,13 +295,13 @@ mod tests {
     #[test]
     fn it_is_alone_until_another_purge_of_its_keys_meets_it() {
         let (closures, _) = closures();
-        let tom = closures.close(attempt(1), &these(["Tom"])).unwrap();
-        let jack = closures.close(attempt(2), &these(["Jack"])).unwrap();
+        let tom = close(&closures, 1, &these(["Tom"]));
+        let jack = close(&closures, 2, &these(["Jack"]));
         closures.met(&these(["Tom"]), Some(attempt(1)));
         assert!(closures.is_alone(tom) && closures.is_alone(jack));
         closures.met(&these(["Tom"]), None);
         assert!(!closures.is_alone(tom) && closures.is_alone(jack));
-        let second = closures.close(attempt(3), &these(["Jack"])).unwrap();
+        let second = close(&closures, 3, &these(["Jack"]));
         assert!(!closures.is_alone(second), "it came to a closed key");
         closures.met(&Keys::All, Some(attempt(4)));
         assert!(!closures.is_alone(jack));
@@ -308,8 +313,8 @@ mod tests {
         let many = |from: usize| {
             Keys::These((from..from + MAX_CLOSED / 2).map(|key| key.to_string().into()).collect())
         };
-        closures.close(attempt(1), &many(0)).unwrap();
-        closures.close(attempt(2), &many(MAX_CLOSED)).unwrap();
+        close(&closures, 1, &many(0));
+        close(&closures, 2, &many(MAX_CLOSED));
         assert_eq!(closures.close(attempt(3), &these(["Tom"])), Err(Full));
         assert_eq!(closures.close(attempt(4), &Keys::All), Err(Full));
         assert!(closures.is_closed("0") && !closures.is_closed("Tom"));
