@@ -125,7 +125,7 @@ pub use builder::{GroupBuilder, MAX_GROUP_NAME_BYTES};
 pub use bulk::{BulkLoader, IntoLoaded, Loaded};
 pub use cache::ENTRY_OVERHEAD_BYTES;
 pub use error::{BuildGroupError, GetError, RemoveError, SetError};
-pub use group::{Group, Mirroring};
+pub use group::{GetMany, Group, Mirroring};
 pub use loader::Loader;
 pub use node::{Node, NodeBuilder};
 pub use stats::{CacheStats, Stats};

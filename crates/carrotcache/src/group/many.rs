@@ -12,7 +12,10 @@
 //! ```
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use carrotcache_byteview::ByteView;
 use carrotcache_peer::Owner;
@@ -28,10 +31,41 @@ use crate::error::GetError;
 /// How many keys are loaded at once, or asked of one owner.
 pub(super) const MAX_BATCH: usize = 1_000;
 
+type Answers = Vec<Result<ByteView, GetError>>;
+
+/// The values of many keys, from [`Group::get_many`]: a future.
+///
+/// It names no type of the keys, and so may be awaited in a task whatever they were iterated by.
+#[must_use = "what was missed is fetched only if it is awaited"]
+pub struct GetMany<'a>(Waiting<'a>);
+
+enum Waiting<'a> {
+    /// All was cached: no box is paid for.
+    ForNothing(Answers),
+    ForMisses(Pin<Box<dyn Future<Output = Answers> + Send + 'a>>),
+}
+
+impl Future for GetMany<'_> {
+    type Output = Vec<Result<ByteView, GetError>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Waiting::ForNothing(answers) => Poll::Ready(std::mem::take(answers)),
+            Waiting::ForMisses(fetched) => fetched.as_mut().poll(cx),
+        }
+    }
+}
+
+impl std::fmt::Debug for GetMany<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GetMany").finish_non_exhaustive()
+    }
+}
+
 impl Group {
     /// Returns the values of `keys`, each as [`get`](Self::get) would, in the order of the keys.
     ///
-    /// What is cached costs what it costs with `get`, or less. What is not is fetched at once: keys of
+    /// What is cached is looked up at once, and costs what it costs with `get`, or less. What is not is fetched at once: keys of
     /// this node by one call of the [bulk loader](crate::BulkLoader) if the group has one, else by the
     /// [loader](crate::Loader) for each, as many at a time as
     /// [`max_loads`](crate::GroupBuilder::max_loads) allows; keys of a peer by one question to it, and by
@@ -66,10 +100,7 @@ impl Group {
     ///
     /// May be dropped at any time. What is being fetched goes on without it, for the others who wait and
     /// for the cache; what is not yet begun is not begun.
-    pub async fn get_many<K: AsRef<str>>(
-        &self,
-        keys: impl IntoIterator<Item = K>,
-    ) -> Vec<Result<ByteView, GetError>> {
+    pub fn get_many<K: AsRef<str>>(&self, keys: impl IntoIterator<Item = K>) -> GetMany<'_> {
         let keys = keys.into_iter();
         let mut answers = Vec::with_capacity(keys.size_hint().0);
         let mut misses = Misses::default();
@@ -78,15 +109,24 @@ impl Group {
             let answer = self.look(key).unwrap_or_else(|| misses.note(key, answers.len()));
             answers.push(answer);
         }
-        if !misses.keys.is_empty() {
-            // Boxed, as that of a get: those who find all in the cache do not pay for it.
-            let fetched = Box::pin(self.fetch_many(&misses.keys)).await;
-            for (answer, miss) in misses.answers {
-                answers[answer] = match &fetched[miss] {
-                    Ok(held) => value_of(held.value().cloned(), || Arc::clone(&misses.keys[miss])),
-                    Err(error) => Err(error.clone()),
-                };
-            }
+        if misses.keys.is_empty() {
+            return GetMany(Waiting::ForNothing(answers));
+        }
+        GetMany(Waiting::ForMisses(Box::pin(self.get_misses(answers, misses))))
+    }
+
+    /// Fetches what was missed, and returns the answers with it.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_many`](Self::get_many).
+    async fn get_misses(&self, mut answers: Answers, misses: Misses) -> Answers {
+        let fetched = self.fetch_many(&misses.keys).await;
+        for (answer, miss) in misses.answers {
+            answers[answer] = match &fetched[miss] {
+                Ok(held) => value_of(held.value().cloned(), || Arc::clone(&misses.keys[miss])),
+                Err(error) => Err(error.clone()),
+            };
         }
         answers
     }

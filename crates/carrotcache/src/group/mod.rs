@@ -52,6 +52,7 @@ use backoff::Refreshes;
 use closures::Closures;
 use flights::{Fetched, Flights, Ticket};
 use limits::Limits;
+pub use many::GetMany;
 use mirror::Mirror;
 pub use mirror::Mirroring;
 use nesting::Nesting;

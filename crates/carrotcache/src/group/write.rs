@@ -1,6 +1,8 @@
 //! Values that change: the calls with which a user says so.
 
 use std::collections::HashSet;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,10 +77,20 @@ impl Group {
     /// # Cancel safety
     ///
     /// As [`remove`](Self::remove).
-    pub async fn remove_many<K: AsRef<str>>(
+    pub fn remove_many<K: AsRef<str>>(
         &self,
         keys: impl IntoIterator<Item = K>,
-    ) -> Result<(), RemoveError> {
+    ) -> Pin<Box<dyn Future<Output = Result<(), RemoveError>> + Send + '_>> {
+        // Of a type that names none of the keys', so that a task may map them as it goes.
+        let distinct = self.distinct(keys);
+        Box::pin(async move { self.remove_all(distinct?).await })
+    }
+
+    /// Returns the keys, each once.
+    fn distinct<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Arc<str>>, RemoveError> {
         let mut distinct = HashSet::new();
         for key in keys {
             let key = key.as_ref();
@@ -87,7 +99,13 @@ impl Group {
                 distinct.insert(Arc::<str>::from(key));
             }
         }
-        let keys: Vec<_> = distinct.into_iter().collect();
+        Ok(distinct.into_iter().collect())
+    }
+
+    /// # Cancel safety
+    ///
+    /// As [`remove`](Self::remove).
+    async fn remove_all(&self, keys: Vec<Arc<str>>) -> Removed {
         if keys.is_empty() {
             return Ok(());
         }

@@ -184,3 +184,17 @@ fn without_a_runtime_each_key_says_so() {
     let answers = group.get_many(["a", "", "b"]).now_or_never().unwrap();
     assert_eq!(outcomes(&answers), ["NoRuntime", "EmptyKey", "NoRuntime"]);
 }
+
+#[tokio::test]
+async fn a_task_may_get_and_remove_keys_that_it_maps_as_it_goes() {
+    let loader = |key: String| async move { Ok::<_, std::io::Error>(Some(key)) };
+    let group = Node::new().group("numbers").loader(loader).build().unwrap();
+    let task = tokio::spawn(async move {
+        let ids = [1, 2, 3];
+        let found = group.get_many(ids.iter().map(|id| format!("row {id}"))).await;
+        let names: Vec<String> = ids.iter().map(|id| format!("row {id}")).collect();
+        group.remove_many(names.iter().map(|name| name.as_str())).await.unwrap();
+        (found.len(), group.stats().main.items)
+    });
+    assert_eq!(task.await.unwrap(), (3, 0));
+}
