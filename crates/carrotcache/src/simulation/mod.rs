@@ -32,6 +32,7 @@ mod peers;
 mod plan;
 mod recorder;
 mod seeds;
+mod start;
 mod users;
 mod world;
 

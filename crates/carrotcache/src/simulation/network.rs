@@ -85,6 +85,12 @@ impl Network {
         self.lock().stations[end.label.0] = Some(Station { process: end.process, node });
     }
 
+    /// Returns whether that process stands for its label.
+    pub(super) fn is_connected(&self, end: End) -> bool {
+        let state = self.lock();
+        state.stations[end.label.0].as_ref().is_some_and(|station| station.process == end.process)
+    }
+
     /// Ends the process of a label, as far as others see it.
     pub(super) fn disconnect(&self, label: Label) {
         let station = self.lock().stations[label.0].take();
@@ -285,6 +291,9 @@ impl Network {
     /// Hands a purge to whom it has reached.
     fn deliver(&self, station: &Station, purge: Purge) -> Reply<Purged> {
         let (process, keys) = (station.process, keys_of(&purge));
+        if station.node.groups().is_empty() {
+            return Handler::purge(&station.node, purge);
+        }
         self.recorder.record(Event::Forgets { process, keys: keys.clone() });
         let reply = Handler::purge(&station.node, purge);
         // Once more: what other threads have begun in between is void too.

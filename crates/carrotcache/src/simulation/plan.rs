@@ -42,6 +42,8 @@ pub(super) struct Plan {
     /// Whether nodes join, leave and come back.
     pub(super) has_changes: bool,
     pub(super) has_restarts: bool,
+    /// Whether processes that start can be reached before they have their group.
+    pub(super) has_slow_starts: bool,
     /// Whether loads fail, and whether they find nothing.
     pub(super) has_failures: bool,
     pub(super) has_absences: bool,
@@ -156,6 +158,7 @@ impl Plan {
             has_faults: dice.one_in(2),
             has_changes: dice.one_in(2),
             has_restarts: dice.one_in(3),
+            has_slow_starts: dice.one_in(2),
             has_failures: dice.one_in(3),
             has_absences: dice.one_in(3),
         };

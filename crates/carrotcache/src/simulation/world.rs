@@ -9,16 +9,17 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::database::Database;
-use super::dice::{Dice, Pause};
+use super::dice::{Dice, Pace, Pause};
 use super::history::{Event, History, Key, Label, Process};
 use super::network::{End, Network};
 use super::nodes::{Nodes, Running};
 use super::peers::{Known, Listing, Peers};
 use super::plan::{Breach, Plan};
 use super::recorder::Recorder;
+use super::start::Starting;
 use super::users::{Patience, Users};
+use crate::Node;
 use crate::rules::other_threads;
-use crate::{Group, Mirroring, Node};
 
 /// All nodes of one schedule, and what lies between them.
 pub(super) struct World {
@@ -281,38 +282,27 @@ impl World {
         let clock =
             move || recorder.now() + Duration::from_millis(is_ahead.load(Ordering::Relaxed));
         let node = Node::builder().peers(peers).clock(clock).rules(self.breach.rules).build();
-        let group = self.group(&node, process);
-        self.network.connect(own, node);
-        self.recorder.record(Event::Starts { process, label, lists: known.listed() });
-        self.nodes.set(label, Some(Running { process, group, known, ahead }));
-    }
-
-    fn group(&self, node: &Node, process: Process) -> Group {
-        let database = Arc::clone(&self.database);
-        let loader = move |key: String| {
-            let database = Arc::clone(&database);
-            async move { database.load(process, &key).await }
+        self.network.connect(own, node.clone());
+        let starting = Starting {
+            own,
+            node,
+            known,
+            ahead,
+            plan: self.plan,
+            recorder: Arc::clone(&self.recorder),
+            network: Arc::clone(&self.network),
+            database: Arc::clone(&self.database),
+            nodes: Arc::clone(&self.nodes),
         };
-        let database = Arc::clone(&self.database);
-        let bulk_loader = move |keys: Vec<String>| {
-            let database = Arc::clone(&database);
-            async move { database.load_many(process, keys).await }
-        };
-        let Plan { times, mirrors, max_loads, is_bulk, .. } = &self.plan;
-        let mirroring = if *mirrors { Mirroring::Always } else { Mirroring::Never };
-        let group = node.group("simulated").loader(loader).mirroring(mirroring);
-        let group = group.max_bytes(self.plan.max_bytes()).serve_stale(times.serve_stale);
-        let group = group.stale_if_error(times.stale_if_error).max_loads(*max_loads);
-        let group = if *is_bulk { group.bulk_loader(bulk_loader) } else { group };
-        let set = |group, time, set: fn(_, Duration) -> _| match time {
-            Some(time) => set(group, time),
-            None => group,
-        };
-        let group = set(group, times.time_to_live, crate::GroupBuilder::time_to_live);
-        let group = set(group, times.mirror_time_to_live, crate::GroupBuilder::mirror_time_to_live);
-        let absent = crate::GroupBuilder::not_found_time_to_live;
-        let group = set(group, times.not_found_time_to_live, absent);
-        group.build().expect("the group is as it may be")
+        let is_slow = self.plan.has_slow_starts && self.processes > self.plan.nodes as u64;
+        if !is_slow {
+            return starting.finish();
+        }
+        let pause = self.dice.pause(Pace::Mixed);
+        self.begun.spawn(async move {
+            pause.wait().await;
+            starting.finish();
+        });
     }
 
     /// Ends a process: nobody hears of it any more, and nobody asks it.
@@ -324,9 +314,12 @@ impl World {
     }
 
     fn restart_one(&mut self) {
-        let label = self.users.label();
-        self.stop(label);
-        self.start(label);
+        // Somebody is there to ask.
+        if self.nodes.running().len() > 1 {
+            let label = self.users.label();
+            self.stop(label);
+            self.start(label);
+        }
     }
 
     // Membership.
