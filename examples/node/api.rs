@@ -1,24 +1,27 @@
-//! The interface for those who ask: a value, the counters, a sign of life.
+//! The interface for those who ask: values, changes of rows, the counters, a sign of life.
 
 use std::error::Error;
 
 use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use carrotcache::peer_http::{LinkState, PeerStats};
-use carrotcache::{ByteView, CacheStats, GetError, HttpPool, Node, Stats};
+use carrotcache::{ByteView, CacheStats, GetError, Group, HttpPool, Node, RemoveError, Stats};
 use serde_json::{Value, json};
 
-use crate::db::Database;
+use crate::caching::MAX_KEY_BYTES;
+use crate::db::{Database, QueryError};
 use crate::parameters;
 
 /// Returns the routes of the interface.
 pub(crate) fn routes(node: Node, pool: HttpPool, database: Database) -> Router {
     Router::new()
-        .route("/api", get(value))
+        .route("/api", get(values).put(put).delete(delete))
         .route("/stats", get(stats))
         .route("/healthz", get(async || "ok\n"))
         .fallback(async || {
@@ -35,12 +38,33 @@ struct Ask {
     database: Database,
 }
 
-async fn value(
+/// One key is answered with its value as it is, several with JSON.
+async fn values(State(ask): State<Ask>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+    let query = query.unwrap_or_default();
+    let (group, keys) = ask.group_and_keys(&query)?;
+    if let [key] = &keys[..] {
+        let value = group.get(key).await.map_err(|error| Refusal::of_get(&error, &query))?;
+        let kind = [(CONTENT_TYPE, "application/octet-stream")];
+        return Ok((kind, value.into_bytes()).into_response());
+    }
+    let answers = group.get_many(&keys).await;
+    let answers = keys.iter().zip(answers).map(|(key, answer)| answer_json(key, answer, &query));
+    Ok(Json(answers.collect::<Vec<_>>()).into_response())
+}
+
+async fn put(
     State(ask): State<Ask>,
     RawQuery(query): RawQuery,
-) -> Result<impl IntoResponse, Refusal> {
-    let value = ask.value(&query.unwrap_or_default()).await?;
-    Ok(([(CONTENT_TYPE, "application/octet-stream")], value.into_bytes()))
+    value: Result<Bytes, BytesRejection>,
+) -> Result<StatusCode, Refusal> {
+    let (group, key) = ask.group_and_key(&query.unwrap_or_default())?;
+    let value = value.map_err(|error| Refusal::new(error.status(), error.body_text()))?;
+    ask.change(group, key, Some(value)).await
+}
+
+async fn delete(State(ask): State<Ask>, RawQuery(query): RawQuery) -> Result<StatusCode, Refusal> {
+    let (group, key) = ask.group_and_key(&query.unwrap_or_default())?;
+    ask.change(group, key, None).await
 }
 
 async fn stats(State(ask): State<Ask>) -> Json<Value> {
@@ -59,26 +83,66 @@ async fn stats(State(ask): State<Ask>) -> Json<Value> {
 }
 
 impl Ask {
-    async fn value(&self, query: &str) -> Result<ByteView, Refusal> {
-        let parameter = |name| {
-            parameters::find(query, name).map_err(|_| {
+    /// Returns what a query asks for: a group, and at least one key.
+    fn group_and_keys(&self, query: &str) -> Result<(Group, Vec<String>), Refusal> {
+        let parameters = |name| {
+            parameters::find_all(query, name).map_err(|_| {
                 Refusal::new(StatusCode::BAD_REQUEST, format!("`{name}` is not UTF-8"))
             })
         };
-        let name = parameter("group")?.unwrap_or_else(|| "scores".to_owned());
-        let Some(key) = parameter("key")?.filter(|key| !key.is_empty()) else {
+        let name = parameters("group")?.into_iter().next().unwrap_or_else(|| "scores".to_owned());
+        let keys = parameters("key")?;
+        if keys.is_empty() || keys.iter().any(String::is_empty) {
             let text = "`key` is missing or empty: ask for /api?key=Tom";
             return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
-        };
+        }
         let Some(group) = self.node.find(&name) else {
             let text = format!("there is no group `{name}`: see /stats for those that are");
             return Err(Refusal::new(StatusCode::NOT_FOUND, text));
         };
-        group.get(&key).await.map_err(|error| Refusal::of_get(&error, query))
+        Ok((group, keys))
+    }
+
+    /// Returns what a query would change. The key is checked before the row is.
+    fn group_and_key(&self, query: &str) -> Result<(Group, String), Refusal> {
+        let (group, keys) = self.group_and_keys(query)?;
+        let [key] = <[String; 1]>::try_from(keys).map_err(|_| {
+            Refusal::new(StatusCode::BAD_REQUEST, "`key` is there more than once: change one row")
+        })?;
+        if key.len() > MAX_KEY_BYTES {
+            let text = format!("the key has {} bytes, {MAX_KEY_BYTES} are allowed", key.len());
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
+        }
+        Ok((group, key))
+    }
+
+    /// Writes a row, or deletes it, and then removes its key from all nodes.
+    async fn change(
+        self,
+        group: Group,
+        key: String,
+        value: Option<Bytes>,
+    ) -> Result<StatusCode, Refusal> {
+        // In a task of its own: a client that leaves after the commit drops this future, and the
+        // nodes must be told of the new row all the same.
+        let change = tokio::spawn(async move {
+            let changed = match &value {
+                Some(value) => self.database.put(group.name(), &key, value).await,
+                None => self.database.delete(group.name(), &key).await,
+            };
+            // After a failure too: a commit whose answer was lost has changed the row.
+            (changed, group.remove(&key).await)
+        });
+        match change.await {
+            Ok((Err(error), _)) => Err(Refusal::of_change(&error)),
+            Ok((Ok(()), Err(error))) => Err(Refusal::of_remove(&error)),
+            Ok((Ok(()), Ok(()))) => Ok(StatusCode::NO_CONTENT),
+            Err(error) => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+        }
     }
 }
 
-/// An answer of one line that says what was wrong.
+/// An answer of one line that says what was wrong, or not all right.
 struct Refusal {
     status: StatusCode,
     text: String,
@@ -102,14 +166,50 @@ impl Refusal {
         }
         Self::new(status, text)
     }
+
+    fn of_change(error: &QueryError) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, chain(error))
+    }
+
+    /// The row is changed, and not every node knows.
+    fn of_remove(error: &RemoveError) -> Self {
+        let status = match error {
+            RemoveError::Incomplete { .. } | RemoveError::Unsettled { .. } => StatusCode::ACCEPTED,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, format!("the row is changed: {}", chain(error)))
+    }
+
+    /// The answer's line.
+    fn line(&self) -> String {
+        // A key may hold anything, line breaks too.
+        self.text.replace(char::is_control, " ")
+    }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        // A key may hold anything, line breaks too.
-        let line = self.text.replace(char::is_control, " ") + "\n";
-        (self.status, line).into_response()
+        (self.status, self.line() + "\n").into_response()
     }
+}
+
+/// An answer among several: the value as text, or its bytes in hexadecimal where it is none, or the
+/// status and the line that the key alone would get.
+fn answer_json(key: &str, answer: Result<ByteView, GetError>, query: &str) -> Value {
+    match answer {
+        Ok(value) => match value.as_str() {
+            Ok(text) => json!({"key": key, "value": text}),
+            Err(_) => json!({"key": key, "hex": hex(&value)}),
+        },
+        Err(error) => {
+            let refusal = Refusal::of_get(&error, query);
+            json!({"key": key, "status": refusal.status.as_u16(), "error": refusal.line()})
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An error and its causes, in one line.
@@ -128,9 +228,18 @@ fn stats_json(stats: &Stats) -> Value {
         "loads_deduped": stats.loads_deduped,
         "local_loads": stats.local_loads,
         "local_load_errs": stats.local_load_errs,
+        "loads_refused": stats.loads_refused,
+        "waiting_loads": stats.waiting_loads,
+        "not_found": stats.not_found,
+        "refreshes": stats.refreshes,
+        "removes": stats.removes,
+        "removes_incomplete": stats.removes_incomplete,
+        "purges": stats.purges,
+        "owed": stats.owed,
         "server_requests": stats.server_requests,
         "main": cache_json(&stats.main),
         "hot": cache_json(&stats.hot),
+        "absent": cache_json(&stats.absent),
     })
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
+use crate::caching::Caching;
 use crate::limits::Limits;
 
 /// One node of a cluster that caches the tables of a database.
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URLS", value_delimiter = ',', required = true)]
     pub(crate) peers: Vec<String>,
 
-    /// Where to listen for those who ask: GET /api?key=Tom&group=scores, /stats, /healthz
+    /// Where to listen for those who ask: GET, PUT, DELETE /api?key=Tom&group=scores, and /stats, /healthz
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) api: String,
 
@@ -32,10 +32,6 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     pub(crate) db: String,
 
-    /// How much each group may hold, its bookkeeping included
-    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
-    pub(crate) max_bytes: ByteSize,
-
     /// Sleep this long before each query, as a slow database would
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = humantime::parse_duration)]
     pub(crate) slow_db: Duration,
@@ -43,6 +39,9 @@ pub(crate) struct Args {
     /// What to log to standard error: a level, or `target=level` separated by commas
     #[arg(long, value_name = "FILTER", default_value = "info", value_parser = filter)]
     pub(crate) log: EnvFilter,
+
+    #[command(flatten)]
+    pub(crate) caching: Caching,
 
     #[command(flatten)]
     pub(crate) limits: Limits,

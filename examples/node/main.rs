@@ -12,6 +12,7 @@
 
 mod api;
 mod args;
+mod caching;
 mod db;
 mod limits;
 mod parameters;
@@ -79,7 +80,7 @@ impl Server {
         let node =
             Node::builder().peers(pool.clone()).peer_timeout(args.limits.peer_timeout).build();
         for table in database.tables() {
-            let group = node.group(table).max_bytes(args.max_bytes.as_u64());
+            let group = args.caching.apply(node.group(table));
             group.loader(loader(&database, table)).build()?;
         }
 

@@ -4,21 +4,17 @@ use std::str::Utf8Error;
 
 use percent_encoding::percent_decode_str;
 
-/// Returns the value of the first parameter called `name` in a URL's query, or `None`.
+/// Returns the values of the parameters called `name` in a URL's query, in order.
 ///
 /// Read as HTML forms and every HTTP client write it: a plus is a space, and a plus itself is `%2B`.
 ///
 /// # Errors
 ///
-/// Fails if the value is not UTF-8.
-pub(crate) fn find(query: &str, name: &str) -> Result<Option<String>, Utf8Error> {
+/// Fails if a value is not UTF-8.
+pub(crate) fn find_all(query: &str, name: &str) -> Result<Vec<String>, Utf8Error> {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    for (found, value) in pairs {
-        if decode(found).is_ok_and(|found| found == name) {
-            return decode(value).map(Some);
-        }
-    }
-    Ok(None)
+    let found = pairs.filter(|(found, _)| decode(found).is_ok_and(|found| found == name));
+    found.map(|(_, value)| decode(value)).collect()
 }
 
 fn decode(text: &str) -> Result<String, Utf8Error> {
@@ -31,17 +27,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_parameter_is_found_and_decoded() {
+    fn parameters_are_found_and_decoded() {
         let query = "group=a%2Fb&key=U%2B1F955+%E6%B1%89&key=second";
-        assert_eq!(find(query, "key").unwrap().as_deref(), Some("U+1F955 汉"));
-        assert_eq!(find(query, "group").unwrap().as_deref(), Some("a/b"));
-        assert_eq!(find(query, "ke").unwrap(), None);
-        assert_eq!(find("key", "key").unwrap().as_deref(), Some(""));
-        assert_eq!(find("", "key").unwrap(), None);
+        assert_eq!(find_all(query, "key").unwrap(), ["U+1F955 汉", "second"]);
+        assert_eq!(find_all(query, "group").unwrap(), ["a/b"]);
+        assert!(find_all(query, "ke").unwrap().is_empty());
+        assert_eq!(find_all("key", "key").unwrap(), [""]);
+        assert!(find_all("", "key").unwrap().is_empty());
     }
 
     #[test]
     fn a_value_that_is_not_utf_8_is_an_error() {
-        assert!(find("key=%FF", "key").is_err());
+        assert!(find_all("key=Tom&key=%FF", "key").is_err());
     }
 }

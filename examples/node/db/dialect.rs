@@ -1,5 +1,13 @@
 //! What the three kinds of database want to be told differently.
 
+/// What is done to a row. A statement takes the value first, if any, and then the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Update,
+    Insert,
+    Delete,
+}
+
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
@@ -76,6 +84,37 @@ impl Dialect {
                 };
                 format!(r#"SELECT {bytes} FROM {table} WHERE "key" = $1"#)
             }
+        }
+    }
+
+    /// Returns the statement that changes the row of one key of `table`. The value comes as bytes,
+    /// whatever its type.
+    pub(super) fn change(self, change: Change, table: &str, value_type: &str) -> String {
+        let table = self.quoted(table);
+        let [key, value] = ["key", "value"].map(|column| self.quoted(column));
+        // Of the key that is meant and no other, as in `select`.
+        let (bytes, same_key) = match self {
+            Self::Sqlite => ("?".to_owned(), format!("{key} = ?")),
+            Self::MySql => {
+                let exactly = "CAST(CONVERT(`key` USING utf8mb4) AS BINARY) = CAST(? AS BINARY)";
+                ("?".to_owned(), format!("{key} = ? AND {exactly}"))
+            }
+            Self::Postgres => {
+                let bytes = match value_type {
+                    "bytea" => "$1".to_owned(),
+                    other => format!("convert_from($1, 'UTF8')::{other}"),
+                };
+                let parameter = if change == Change::Delete { "$1" } else { "$2" };
+                (bytes, format!("{key} = {parameter}"))
+            }
+        };
+        let key_of_insert = if self == Self::Postgres { "$2" } else { "?" };
+        match change {
+            Change::Update => format!("UPDATE {table} SET {value} = {bytes} WHERE {same_key}"),
+            Change::Insert => {
+                format!("INSERT INTO {table} ({value}, {key}) VALUES ({bytes}, {key_of_insert})")
+            }
+            Change::Delete => format!("DELETE FROM {table} WHERE {same_key}"),
         }
     }
 

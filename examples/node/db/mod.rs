@@ -14,6 +14,7 @@
 mod dialect;
 mod error;
 mod url;
+mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr, SqlStr};
 use tokio::time::{sleep, timeout};
 
 use crate::seed;
-use dialect::Dialect;
+use dialect::{Change, Dialect};
 pub(crate) use error::{OpenError, QueryError};
 
 /// How many connections a node holds at most. Queries beyond that wait for one.
@@ -46,8 +47,8 @@ pub(crate) struct Database(Arc<Inner>);
 
 struct Inner {
     pool: Pool,
-    /// The query for a value of each table.
-    selects: BTreeMap<String, SqlStr>,
+    /// By the name of the table.
+    tables: BTreeMap<String, Statements>,
     delay: Duration,
     queries: AtomicU64,
 }
@@ -88,18 +89,17 @@ impl Database {
         if tables.is_empty() {
             return Err(OpenError::NoTables { url: masked, create: dialect.example_table() });
         }
-        let selects = tables.into_iter().map(|(name, value_type)| {
-            let select = dialect.select(&name, &value_type);
-            // Holds nothing from outside but the table's name, which is quoted.
-            (name, AssertSqlSafe(Arc::<str>::from(select)).into_sql_str())
+        let tables = tables.into_iter().map(|(name, value_type)| {
+            let statements = Statements::new(dialect, &name, &value_type);
+            (name, statements)
         });
-        let (selects, queries) = (selects.collect(), AtomicU64::new(0));
-        Ok(Self(Arc::new(Inner { pool, selects, delay, queries })))
+        let (tables, queries) = (tables.collect(), AtomicU64::new(0));
+        Ok(Self(Arc::new(Inner { pool, tables, delay, queries })))
     }
 
     /// Returns the names of the tables that have a `key` and a `value`, sorted.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &str> {
-        self.0.selects.keys().map(String::as_str)
+        self.0.tables.keys().map(String::as_str)
     }
 
     /// Returns the value of `key` in `table`, or `None` if there is no such row or its value is NULL.
@@ -117,7 +117,7 @@ impl Database {
         table: &str,
         key: &str,
     ) -> Result<Option<Vec<u8>>, QueryError> {
-        let Some(select) = self.0.selects.get(table) else {
+        let Some(Statements { select, .. }) = self.0.tables.get(table) else {
             return Err(QueryError::NoTable { table: table.to_owned() });
         };
         if !self.0.delay.is_zero() {
@@ -133,6 +133,37 @@ impl Database {
     /// Returns how many values were asked of the database until now.
     pub(crate) fn queries(&self) -> u64 {
         self.0.queries.load(Ordering::Relaxed)
+    }
+}
+
+/// What is said to the database about one table.
+struct Statements {
+    select: SqlStr,
+    update: SqlStr,
+    insert: SqlStr,
+    delete: SqlStr,
+}
+
+impl Statements {
+    fn new(dialect: Dialect, table: &str, value_type: &str) -> Self {
+        // They hold nothing from outside but the table's name, which is quoted, and a type of the
+        // server's own.
+        let safe = |statement: String| AssertSqlSafe(Arc::<str>::from(statement)).into_sql_str();
+        let change = |change| safe(dialect.change(change, table, value_type));
+        Self {
+            select: safe(dialect.select(table, value_type)),
+            update: change(Change::Update),
+            insert: change(Change::Insert),
+            delete: change(Change::Delete),
+        }
+    }
+
+    fn of(&self, change: Change) -> &SqlStr {
+        match change {
+            Change::Update => &self.update,
+            Change::Insert => &self.insert,
+            Change::Delete => &self.delete,
+        }
     }
 }
 
@@ -167,9 +198,7 @@ enum Pool {
 impl Pool {
     async fn connect(dialect: Dialect, url: &str) -> Result<Self, sqlx::Error> {
         Ok(match dialect {
-            Dialect::Sqlite => {
-                Self::Sqlite(pool(url.parse::<SqliteConnectOptions>()?.read_only(true)).await?)
-            }
+            Dialect::Sqlite => Self::Sqlite(pool(url.parse::<SqliteConnectOptions>()?).await?),
             Dialect::MySql => Self::MySql(pool(url.parse::<MySqlConnectOptions>()?).await?),
             Dialect::Postgres => Self::Postgres(pool(url.parse::<PgConnectOptions>()?).await?),
         })

@@ -8,6 +8,7 @@ super::over_each_kind!(
     keys_are_compared_byte_for_byte,
     values_of_other_types_come_as_text,
     tables_are_groups_if_they_have_the_columns,
+    rows_are_written_and_deleted_with_any_bytes,
 );
 
 async fn any_bytes_come_back_as_they_went_in(kind: Kind) {
@@ -111,4 +112,27 @@ async fn tables_are_groups_if_they_have_the_columns(kind: Kind) {
     assert_eq!(database.tables().collect::<Vec<_>>(), ["my group/1", "scores"]);
     assert_eq!(database.query("my group/1", "Tom").await.unwrap().as_deref(), Some(&b"630"[..]));
     assert_eq!(database.queries(), 1);
+}
+
+async fn rows_are_written_and_deleted_with_any_bytes(kind: Kind) {
+    let mut fixture = Fixture::new(kind, "written").await;
+    fixture.table("t").await;
+    fixture.row("t", "Tom", Some(b"630")).await;
+    let database = fixture.open().await;
+    let all: Vec<u8> = (0..=255).collect();
+    // The second time each row is there.
+    for value in [&all[..], b""] {
+        for key in ["tom", "汉字", "a'b\"c\\"] {
+            database.put("t", key, value).await.unwrap();
+            assert_eq!(database.query("t", key).await.unwrap().as_deref(), Some(value), "{key:?}");
+        }
+    }
+    assert_eq!(database.query("t", "Tom").await.unwrap().as_deref(), Some(&b"630"[..]));
+    for _ in 0..2 {
+        database.delete("t", "tom").await.unwrap();
+        assert_eq!(database.query("t", "tom").await.unwrap(), None);
+    }
+    assert_eq!(database.query("t", "Tom").await.unwrap().as_deref(), Some(&b"630"[..]));
+    assert!(database.put("no such table", "Tom", b"x").await.is_err());
+    assert!(database.delete("no such table", "Tom").await.is_err());
 }

@@ -1,4 +1,4 @@
-//! Asks a node: for values, and for what it has counted.
+//! Asks a node: for values, for changes of rows, and for what it has counted.
 
 use std::time::Duration;
 
@@ -73,6 +73,34 @@ impl Api {
         let text = || String::from_utf8_lossy(&body).trim().to_owned();
         ensure!(status.is_success(), "{} answers {status} for {key:?}: {}", self.address, text());
         Ok(body)
+    }
+
+    /// Writes a row; returns the status and the body of the answer.
+    ///
+    /// # Errors
+    ///
+    /// When no answer comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; the row may have been written or not.
+    pub async fn put(&self, group: &str, key: &str, value: &str) -> Result<(StatusCode, Vec<u8>)> {
+        let request = self.client.put(format!("http://{}/api", self.address));
+        self.send(request.query(&[("group", group), ("key", key)]).body(value.to_owned())).await
+    }
+
+    /// Deletes a row; returns the status and the body of the answer.
+    ///
+    /// # Errors
+    ///
+    /// When no answer comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; the row may have been deleted or not.
+    pub async fn delete(&self, group: &str, key: &str) -> Result<(StatusCode, Vec<u8>)> {
+        let request = self.client.delete(format!("http://{}/api", self.address));
+        self.send(request.query(&[("group", group), ("key", key)])).await
     }
 
     /// Returns what the node has counted since its start.

@@ -22,6 +22,34 @@ async fn a_value_comes_as_bytes_of_the_default_group_or_of_the_named_one() {
 }
 
 #[tokio::test]
+async fn several_keys_are_answered_together_in_their_order_each_by_itself() {
+    let sample = Sample::with_scores(["Tom", "Jack"]).await;
+    sample.execute("INSERT INTO scores VALUES ('bytes', x'00ff')").await;
+    let nodes = start(2, &sample.file(), &[]).await;
+    let long = "k".repeat(1_025);
+    let path = format!("/api?key=Tom&key=Nobody&key=bytes&key={long}&key=Jack&key=Tom");
+    for node in &nodes {
+        let (status, body) = node.get_raw(&path).await;
+        let text = String::from_utf8(body).unwrap();
+        assert_eq!(status, 200, "{text}");
+        let answers: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let expected = serde_json::json!([
+            {"key": "Tom", "value": value_of("Tom")},
+            {"key": "Nobody", "status": 404, "error": "nothing is stored under `Nobody`"},
+            {"key": "bytes", "hex": "00ff"},
+            {"key": long, "status": 400,
+             "error": "the key has 1025 bytes, the group `scores` allows 1024"},
+            {"key": "Jack", "value": value_of("Jack")},
+            {"key": "Tom", "value": value_of("Tom")},
+        ]);
+        assert_eq!(answers, expected);
+    }
+    // Each row by one query, wherever it was loaded, and the one that is not there by two.
+    let queries = nodes[0].queries().await + nodes[1].queries().await;
+    assert_eq!(queries, 3 + 2);
+}
+
+#[tokio::test]
 async fn wrong_questions_are_refused_in_one_line_that_names_what_was_wrong() {
     let sample = Sample::with_scores([]).await;
     let node = &start(1, &sample.file(), &[]).await[0];
@@ -31,6 +59,8 @@ async fn wrong_questions_are_refused_in_one_line_that_names_what_was_wrong() {
         ("/api?key=", 400, "`key`"),
         ("/api?group=scores", 400, "`key`"),
         ("/api?key=%ff", 400, "UTF-8"),
+        ("/api?key=Tom&key=", 400, "`key`"),
+        ("/api?key=Tom&key=%ff", 400, "UTF-8"),
         (&long, 400, "1025"),
         ("/api?key=Nobody", 404, "`Nobody`"),
         ("/api?key=two%0Alines", 404, "`two lines`"),
@@ -95,6 +125,16 @@ async fn stats_have_every_counter_and_count_what_happened() {
         ("/hot/items", 0),
         ("/hot/hits", 0),
         ("/hot/evictions", 0),
+        ("/absent/items", 0),
+        ("/absent/hits", 0),
+        ("/loads_refused", 0),
+        ("/waiting_loads", 0),
+        ("/not_found", 1),
+        ("/refreshes", 0),
+        ("/removes", 0),
+        ("/removes_incomplete", 0),
+        ("/purges", 0),
+        ("/owed", 0),
     ];
     for (counter, expected) in expected {
         assert_eq!(node.count(counter).await, expected, "{counter} in {stats}");

@@ -1,8 +1,10 @@
 //! `node` as other programs see it: real processes, asked over HTTP.
 
 mod answers;
+mod changes;
 mod ending;
 mod limits;
+mod options;
 mod process;
 mod refusals;
 mod rings;

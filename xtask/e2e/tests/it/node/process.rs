@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use e2e::node::addresses::{Addresses, Ports, on_free_addresses};
 use e2e::node::{Node, start_all};
 use e2e::programs::build_examples;
+use reqwest::{Client, Method};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -76,6 +77,34 @@ impl NodeProcess {
     pub(super) async fn get_raw(&self, path: &str) -> Answer {
         let (status, body) = self.node.api().get(path).await.expect("the node answers");
         (status.as_u16(), body)
+    }
+
+    /// Writes a row of the default group; returns the status and the line of the answer.
+    pub(super) async fn put(&self, key: &str, value: &str) -> (u16, String) {
+        let (status, body) = self.node.api().put("scores", key, value).await.expect("it answers");
+        (status.as_u16(), String::from_utf8(body).expect("text"))
+    }
+
+    /// Deletes a row of the default group.
+    pub(super) async fn delete(&self, key: &str) -> (u16, String) {
+        let (status, body) = self.node.api().delete("scores", key).await.expect("it answers");
+        (status.as_u16(), String::from_utf8(body).expect("text"))
+    }
+
+    /// Writes to a path with its query, to the letter.
+    pub(super) async fn put_raw(&self, path: &str, value: &str) -> (u16, String) {
+        self.send_raw(Method::PUT, path, value).await
+    }
+
+    /// Deletes at a path with its query, to the letter.
+    pub(super) async fn delete_raw(&self, path: &str) -> (u16, String) {
+        self.send_raw(Method::DELETE, path, "").await
+    }
+
+    async fn send_raw(&self, method: Method, path: &str, body: &str) -> (u16, String) {
+        let request = Client::new().request(method, format!("http://{}{path}", self.api));
+        let answer = request.body(body.to_owned()).send().await.expect("the node answers");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
     }
 
     /// Returns what the node has counted.

@@ -28,10 +28,11 @@ async fn the_line_names_the_option_or_the_address_at_fault() {
     let taken = taken.local_addr().unwrap().to_string();
     let taken_url = format!("http://{taken}");
 
-    let cases: [(&[(&str, &str)], &str); 8] = [
+    let cases: [(&[(&str, &str)], &str); 9] = [
         (&[("--addr", "ftp://127.0.0.1")], "ftp://127.0.0.1"),
         (&[("--peers", "http://127.0.0.1:1")], "--peers"),
         (&[("--peers", "not a URL")], "not a URL"),
+        (&[("--max-loads", "0")], "max_loads"),
         (&[("--db", "mongodb://127.0.0.1/x")], "mongodb:"),
         (&[("--db", "sqlite:/no/such/folder/x.db")], "/no/such/folder/x.db"),
         (&[("--db", &letter)], &letter),
@@ -47,9 +48,12 @@ async fn the_line_names_the_option_or_the_address_at_fault() {
 }
 
 #[tokio::test]
-async fn a_value_that_cannot_be_read_is_a_usage_error() {
+async fn a_value_that_cannot_be_read_or_stands_alone_is_a_usage_error() {
     let sample = Sample::with_scores([]).await;
     let (code, text) = refused(&sample.file(), &[("--log", "a=b=c")]);
     assert_eq!(code, Some(2));
     assert!(text.contains("--log") && text.contains("a=b=c"), "{text}");
+    let (code, text) = refused(&sample.file(), &[("--serve-stale", "1s")]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("--time-to-live"), "{text}");
 }
