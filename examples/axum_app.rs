@@ -1,5 +1,5 @@
-//! An axum application with a cache: people ask on one port, peers on another, and one signal ends
-//! both.
+//! An axum application with a cache of JSON values that have a time to live: people ask on one port,
+//! peers on another, and one signal ends both.
 //!
 //! ```text
 //! cargo run --example axum_app -- --api 127.0.0.1:3001 --addr http://127.0.0.1:8001 \
@@ -9,18 +9,23 @@
 //! curl 127.0.0.1:3001/greeting/Tom
 //! ```
 
-use std::convert::Infallible;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use carrotcache::{GetError, Group, HttpPool, Node};
+use carrotcache::{GetError, Group, HttpPool, Node, Value};
 use clap::Parser;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// For how long a greeting is good.
+const TIME_TO_LIVE: Duration = Duration::from_secs(60);
 
 /// Greets people, and computes each greeting once in the whole cluster
 #[derive(Parser)]
@@ -73,17 +78,31 @@ async fn main() -> anyhow::Result<()> {
 /// A route of the application: the cache is a field of its state.
 async fn greeting(State(app): State<App>, Path(name): Path<String>) -> Response {
     match app.greetings.get(&name).await {
-        // A view becomes a body without a copy.
-        Ok(view) => view.into_bytes().into_response(),
+        // It is JSON already, and a view becomes a body without a copy.
+        Ok(view) => ([(CONTENT_TYPE, "application/json")], view.into_bytes()).into_response(),
         Err(GetError::NotFound { .. }) => StatusCode::NOT_FOUND.into_response(),
         Err(error) => (StatusCode::BAD_GATEWAY, format!("{error}\n")).into_response(),
     }
 }
 
-/// Stands for work that is worth doing once.
-async fn greet(name: String) -> Result<Option<String>, Infallible> {
+/// What the cache holds, as JSON.
+#[derive(Serialize)]
+struct Greeting {
+    text: String,
+    composed_at: u64,
+}
+
+/// Stands for work that is worth doing once a minute. A value may say for itself how long it is good;
+/// where all values of a group are good for the same time, the group's builder says it.
+async fn greet(name: String) -> anyhow::Result<Option<Value>> {
+    if name == "Nobody" {
+        return Ok(None);
+    }
     println!("composing a greeting for {name}");
-    Ok((name != "Nobody").then(|| format!("Good morning, {name}!\n")))
+    let composed_at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let greeting = Greeting { text: format!("Good morning, {name}!"), composed_at };
+    let json = serde_json::to_vec(&greeting)?;
+    Ok(Some(Value::new(json).with_time_to_live(TIME_TO_LIVE)))
 }
 
 /// Returns a future that ends with Ctrl-C or SIGTERM. Requests under way are answered then, those

@@ -6,30 +6,26 @@
 //!
 //! # What to do after an UPDATE
 //!
-//! A cached value is never changed: a key stands for one value for as long as any node holds it. So
-//! let the key say what the value depends on. Two ways cover most tables:
-//!
-//! - **The version is in the key** ([`Users::get`]). The row has a `version` that each UPDATE counts
-//!   up, and the key is `42@7`. Whoever knows the current version, from the list it shows, from the
-//!   session, from the UPDATE itself, reads the current row; nobody ever reads a stale one. The old
-//!   version is asked for no more and gives way to others by itself.
-//! - **The time is in the key** ([`Users::get_recent`]). Where a value may be some seconds old, the
-//!   key is `42~` and the number of the current ten seconds: each row is fetched anew once in that
-//!   time by the whole cluster, and no reader needs to know a version. The offset by key keeps all
-//!   rows from being fetched at the same moment.
-//!
-//! Which to take: the first where stale data is wrong, the second where it is merely old.
+//! - **Update, commit, remove** ([`Users::rename`]), in this order. Once the remove has returned, every
+//!   get that begins later, on any node, returns the row as it was committed or newer. Were it removed
+//!   before the commit, a get in between would load the old row again, and keep it.
+//! - **A time to live** ends what no remove reached: a row that somebody changed past this program, or
+//!   a node that was out of reach, which the error of the remove names.
+//! - **The version in the key** ([`Users::get_version`]) needs neither. The row has a `version` that
+//!   each UPDATE counts up, and the key is `42@7`: one value for good. Whoever knows the version, from
+//!   the list it shows or from the UPDATE itself, never reads another. The old one is asked for no more
+//!   and gives way to others by itself.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use carrotcache::{GetError, Group, Node};
+use carrotcache::{GetError, Group, Node, RemoveError};
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 
-/// How old a value from [`Users::get_recent`] may be.
-const RECENT: Duration = Duration::from_secs(10);
+/// How old a row can get that was changed and never removed.
+const TIME_TO_LIVE: Duration = Duration::from_secs(60);
 
 /// A row of the table.
 #[derive(Debug, Serialize, Deserialize, sqlx::FromRow)]
@@ -56,20 +52,19 @@ impl Users {
             let pool = shared.clone();
             async move { load(&pool, &key).await }
         };
-        let cached = node.group("users").max_bytes(16 << 20).loader(loader).build()?;
+        let cached = node.group("users").max_bytes(16 << 20).time_to_live(TIME_TO_LIVE);
+        let cached = cached.loader(loader).build()?;
         Ok(Self { pool, cached })
     }
 
-    /// Returns this version of a row, or `None` if the row has another version or is gone.
-    async fn get(&self, id: i64, version: i64) -> anyhow::Result<Option<User>> {
-        self.read(&format!("{id}@{version}")).await
+    /// Returns a row as it is, or `None` if there is none.
+    async fn get(&self, id: i64) -> anyhow::Result<Option<User>> {
+        self.read(&id.to_string()).await
     }
 
-    /// Returns a row as it is now or was at most [`RECENT`] ago.
-    async fn get_recent(&self, id: i64) -> anyhow::Result<Option<User>> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let period = (now + id.unsigned_abs()) / RECENT.as_secs();
-        self.read(&format!("{id}~{period}")).await
+    /// Returns this version of a row, or `None` if the row has another version or is gone.
+    async fn get_version(&self, id: i64, version: i64) -> anyhow::Result<Option<User>> {
+        self.read(&format!("{id}@{version}")).await
     }
 
     async fn read(&self, key: &str) -> anyhow::Result<Option<User>> {
@@ -80,12 +75,32 @@ impl Users {
         }
     }
 
-    /// Changes a row and returns its new version. Nothing needs to be told to the cache.
+    /// Changes a row and returns its new version.
     async fn rename(&self, id: i64, name: &str) -> anyhow::Result<i64> {
+        let mut transaction = self.pool.begin().await?;
         let update =
             "UPDATE users SET name = ?, version = version + 1 WHERE id = ? RETURNING version";
-        let version = sqlx::query_scalar(update).bind(name).bind(id).fetch_optional(&self.pool);
-        version.await?.with_context(|| format!("there is no user {id}"))
+        let version: Option<i64> = sqlx::query_scalar(update)
+            .bind(name)
+            .bind(id)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let version = version.with_context(|| format!("there is no user {id}"))?;
+        // What else belongs to the change stands here. If it fails, nothing was changed or removed.
+        transaction.commit().await?;
+        self.remove(id).await?;
+        Ok(version)
+    }
+
+    /// Has every node forget a row that was changed.
+    async fn remove(&self, id: i64) -> anyhow::Result<()> {
+        match self.cached.remove(&id.to_string()).await {
+            // The row is changed all the same. These nodes are told as soon as they are met again, and
+            // may answer the old row until then: how long at most, the error says.
+            Err(error @ RemoveError::Incomplete { .. }) => eprintln!("user {id} was {error}"),
+            removed => removed?,
+        }
+        Ok(())
     }
 }
 
@@ -95,7 +110,7 @@ async fn load(pool: &SqlitePool, key: &str) -> anyhow::Result<Option<Vec<u8>>> {
     println!("  (query: {key})");
     let (id, version) = match key.split_once('@') {
         Some((id, version)) => (id, Some(version.parse::<i64>()?)),
-        None => (key.split('~').next().unwrap_or(key), None),
+        None => (key, None),
     };
     let select = "SELECT id, name, email, age, version FROM users WHERE id = ?";
     let user: Option<User> =
@@ -112,25 +127,25 @@ async fn main() -> anyhow::Result<()> {
     println!("twenty ask for user 1 at the same moment:");
     let asking = (0..20).map(|_| {
         let users = users.clone();
-        tokio::spawn(async move { users.get(1, 1).await })
+        tokio::spawn(async move { users.get(1).await })
     });
     for answer in asking.collect::<Vec<_>>() {
         ensure!(answer.await??.is_some_and(|user| user.name == "Tom"));
     }
 
-    println!("user 1 is renamed; who knows the new version reads the new name:");
+    println!("user 1 is renamed; whoever asks now reads the new name:");
     let version = users.rename(1, "Thomas").await?;
-    let renamed = users.get(1, version).await?.context("the new version is not there")?;
+    let renamed = users.get(1).await?.context("user 1 is not there")?;
     println!("  {renamed:?}");
+    ensure!(renamed.name == "Thomas");
 
-    println!("where ten seconds do not matter, no version is needed:");
-    for _ in 0..2 {
-        let recent = users.get_recent(2).await?.context("user 2 is not there")?;
-        println!("  {recent:?}");
+    println!("who knows the version can ask for it, and needs no remove:");
+    for version in [version - 1, version] {
+        println!("  {:?}", users.get_version(1, version).await?);
     }
 
     println!("a row that is not there is no error:");
-    println!("  {:?}", users.get(99, 1).await?);
+    println!("  {:?}", users.get(99).await?);
     println!("{} queries for {} gets", users.cached.stats().local_loads, users.cached.stats().gets);
     Ok(())
 }
