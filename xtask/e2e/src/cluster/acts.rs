@@ -137,14 +137,14 @@ impl Play {
         Ok(())
     }
 
-    async fn run(&self, apis: &[Api], rows: Vec<(String, String)>) -> Outcome {
+    pub(super) async fn run(&self, apis: &[Api], rows: Vec<(String, String)>) -> Outcome {
         let progress = workload::progress(rows.len() as u64);
         let outcome = workload::run(apis, rows, &progress).await;
         progress.finish_and_clear();
         outcome
     }
 
-    fn claim_flawless(&mut self, text: &str, outcome: &Outcome) {
+    pub(super) fn claim_flawless(&mut self, text: &str, outcome: &Outcome) {
         self.report.claim(text, outcome.is_flawless());
         if !outcome.is_flawless() {
             let (wrong, failed) = (outcome.wrong, outcome.errors.len());
@@ -172,7 +172,8 @@ async fn kill_midway(
     node.kill().await
 }
 
-fn difference(later: &[Counts], earlier: &[Counts]) -> Vec<Counts> {
+/// Returns what each node has counted between two looks.
+pub(super) fn difference(later: &[Counts], earlier: &[Counts]) -> Vec<Counts> {
     later.iter().zip(earlier).map(|(later, earlier)| *later - *earlier).collect()
 }
 

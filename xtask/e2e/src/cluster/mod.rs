@@ -2,9 +2,10 @@
 //!
 //! Each act makes claims and checks them against the nodes' own counters; a claim that does not hold
 //! makes the task fail. `nodes` are the processes, `counts` is what they have counted and `table`
-//! shows it, `workload` draws keys and asks for them, `acts` is the play.
+//! shows it, `workload` draws keys and asks for them, `acts` and `changes` are the play.
 
 mod acts;
+mod changes;
 mod counts;
 mod nodes;
 mod table;
@@ -79,7 +80,9 @@ async fn play(program: &Path, args: &Args) -> Result<Play> {
     let mut play = Play { cluster, names: Names::new(), report };
     play.one_query_for_many().await?;
     play.zipf(args.requests).await?;
+    play.a_row_is_updated().await?;
     play.a_node_dies_and_comes_back(args.requests).await?;
+    play.the_database_is_protected().await?;
     Ok(play)
 }
 
@@ -91,6 +94,9 @@ fn invite(cluster: &Cluster, report: &mut Report) {
     report.note(&format!("curl '{first}/api?key=Tom'"));
     report.note(&format!("curl -G --data-urlencode 'key=U+1F955' '{last}/api?group=unicode'"));
     report.note(&format!("curl -i '{first}/api?key=Nobody'"));
+    report.note(&format!("curl '{last}/api?key=Tom&key=Jack&key=Nobody'"));
+    report.note(&format!("curl -i -X PUT -d 700 '{first}/api?key=Tom'"));
+    report.note(&format!("curl -i -X DELETE '{last}/api?key=Jack'"));
     report.note(&format!("curl -s '{first}/stats'"));
     report.note("The cluster stays up until Ctrl-C.");
 }
