@@ -5,6 +5,8 @@
 //!     --peers http://127.0.0.1:8001,http://127.0.0.1:8002 \
 //!     --api 127.0.0.1:9999 --db sqlite:carrots.db
 //! curl '127.0.0.1:9999/api?key=Tom'
+//! curl '127.0.0.1:9999/api?key=Tom&key=Jack'
+//! curl -X PUT -d 631 '127.0.0.1:9999/api?key=Tom'
 //! ```
 //!
 //! `cargo xtask cluster` starts three of them and shows what they do. It exits with 2 if it cannot

@@ -49,8 +49,7 @@ impl Play {
         let same = answers.iter().all(|answer| answer == b"630");
         self.report.claim(&format!("They were told {}", texts.join(", ")), same);
         let queries = counted.iter().map(|counts| counts.queries).sum::<u64>();
-        let unit = if queries == 1 { "query" } else { "queries" };
-        let text = format!("It cost {queries} {unit}, made by {}", self.who_queried(&counted));
+        let text = format!("It cost {}, made by {}", in_words(queries), self.who_queried(&counted));
         self.report.claim(&text, queries == 1);
         Ok(())
     }
@@ -175,6 +174,12 @@ async fn kill_midway(
 /// Returns what each node has counted between two looks.
 pub(super) fn difference(later: &[Counts], earlier: &[Counts]) -> Vec<Counts> {
     later.iter().zip(earlier).map(|(later, earlier)| *later - *earlier).collect()
+}
+
+/// Returns a number of queries as part of a sentence.
+pub(super) fn in_words(queries: u64) -> String {
+    let unit = if queries == 1 { "query" } else { "queries" };
+    format!("{} {unit}", grouped(queries))
 }
 
 fn shares(urls: &[String]) -> Result<Vec<f64>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::acts::{Play, difference};
+use super::acts::{Play, difference, in_words};
 use super::counts::Counts;
 use super::table::grouped;
 use super::workload::Outcome;
@@ -41,7 +41,7 @@ impl Play {
         let text = format!("Asked at once, the nodes said {}", new.join(", "));
         self.report.claim(&text, new.iter().all(|value| value == "631"));
         let queries = queries(&apis, &before).await?;
-        self.report.claim(&format!("It cost queries: {queries}"), queries == 1);
+        self.report.claim(&format!("It cost {}", in_words(queries)), queries == 1);
         Ok(())
     }
 
@@ -64,7 +64,7 @@ impl Play {
         let (asked, keys) = (grouped(REQUESTS as u64), ABSENT_KEYS);
         let text = format!("{asked} requests for {keys} keys that are not there were answered so");
         self.report.claim(&text, all_not_found(&outcome));
-        let text = format!("They cost {queries} queries: one each");
+        let text = format!("They cost {}: one each", in_words(queries));
         self.report.claim(&text, queries == ABSENT_KEYS as u64);
         Ok(())
     }
@@ -85,7 +85,7 @@ impl Play {
         self.claim_flawless(&text, &outcome);
         // On a slow machine the requests take so long that it expires again.
         let lives = 1 + outcome.elapsed.as_secs() / SHORTEST_LIFE.as_secs();
-        let text = format!("They cost queries: {queries}; times it had expired: {lives} at most");
+        let text = format!("They cost {}, of {lives} at most", in_words(queries));
         self.report.claim(&text, (1..=lives).contains(&queries));
         Ok(())
     }
