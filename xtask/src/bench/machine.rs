@@ -27,6 +27,7 @@ impl Machine {
     pub(super) fn read() -> Result<Self> {
         let rustc = Command::new("rustc").arg("--version").output().context("rustc --version")?;
         let lock = std::fs::read_to_string(workspace::root().join("Cargo.lock"))?;
+        #[expect(clippy::disallowed_methods, reason = "the date of the results")]
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         Ok(Self {
             cpu: cpu(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
