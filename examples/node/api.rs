@@ -1,10 +1,10 @@
 //! The interface for those who ask: values, changes of rows, the counters, a sign of life.
 
 use std::error::Error;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -12,11 +12,20 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use carrotcache::peer_http::{LinkState, PeerStats};
 use carrotcache::{ByteView, CacheStats, GetError, Group, HttpPool, Node, RemoveError, Stats};
+use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::caching::MAX_KEY_BYTES;
 use crate::db::{Database, QueryError};
 use crate::parameters;
+
+/// The largest value that is written, and how long it may take to come.
+const MAX_BODY_BYTES: usize = 2 << 20;
+const MAX_BODY_TIME: Duration = Duration::from_secs(30);
+
+/// How large the values may be together that are asked for at once: each becomes text.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 /// Returns the routes of the interface.
 pub(crate) fn routes(node: Node, pool: HttpPool, database: Database) -> Router {
@@ -48,6 +57,11 @@ async fn values(State(ask): State<Ask>, RawQuery(query): RawQuery) -> Result<Res
         return Ok((kind, value.into_bytes()).into_response());
     }
     let answers = group.get_many(&keys).await;
+    let bytes: usize = answers.iter().flatten().map(|value| value.len()).sum();
+    if bytes > MAX_ANSWER_BYTES {
+        let text = format!("the values have {bytes} bytes, ask for fewer: {MAX_ANSWER_BYTES}");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
+    }
     let answers = keys.iter().zip(answers).map(|(key, answer)| answer_json(key, answer, &query));
     Ok(Json(answers.collect::<Vec<_>>()).into_response())
 }
@@ -55,10 +69,26 @@ async fn values(State(ask): State<Ask>, RawQuery(query): RawQuery) -> Result<Res
 async fn put(
     State(ask): State<Ask>,
     RawQuery(query): RawQuery,
-    value: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<StatusCode, Refusal> {
     let (group, key) = ask.group_and_key(&query.unwrap_or_default())?;
-    let value = value.map_err(|error| Refusal::new(error.status(), error.body_text()))?;
+    let value = match timeout(MAX_BODY_TIME, to_bytes(body, MAX_BODY_BYTES)).await {
+        Ok(Ok(value)) => value,
+        Ok(Err(error)) => {
+            let status = match error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
+                true => StatusCode::PAYLOAD_TOO_LARGE,
+                false => StatusCode::BAD_REQUEST,
+            };
+            return Err(Refusal::new(
+                status,
+                format!("the value was not taken: {}", chain(&error)),
+            ));
+        }
+        Err(_elapsed) => {
+            let text = format!("the value did not come within {MAX_BODY_TIME:?}");
+            return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, text));
+        }
+    };
     ask.change(group, key, Some(value)).await
 }
 

@@ -8,6 +8,7 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::caching::Caching;
 use crate::limits::Limits;
+use crate::peers::Peers;
 
 /// One node of a cluster that caches the tables of a database.
 ///
@@ -15,13 +16,16 @@ use crate::limits::Limits;
 #[derive(Parser)]
 #[command(name = "node")]
 pub(crate) struct Args {
-    /// This node's base URL; it listens there for its peers
+    /// This node's base URL, by which its peers know it
     #[arg(long, value_name = "URL")]
     pub(crate) addr: String,
 
-    /// Base URLs of all nodes, this one among them, separated by commas
-    #[arg(long, value_name = "URLS", value_delimiter = ',', required = true)]
-    pub(crate) peers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) peers: Peers,
+
+    /// Where to listen for peers, if that is not the host and port of --addr
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
 
     /// Where to listen for those who ask: GET, PUT, DELETE /api?key=Tom&group=scores, and /stats, /healthz
     #[arg(long, value_name = "HOST:PORT")]

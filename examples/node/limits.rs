@@ -16,6 +16,10 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     pub(crate) peer_timeout: Duration,
 
+    /// How long connecting to another node may take
+    #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = humantime::parse_duration)]
+    connect_timeout: Duration,
+
     /// The largest value that is taken from another node
     #[arg(long, value_name = "SIZE", default_value = "64MiB")]
     max_answer_bytes: ByteSize,
@@ -41,6 +45,7 @@ impl Limits {
     /// When the URL is none, or a limit cannot work.
     pub(crate) fn pool(&self, url: &str) -> Result<HttpPool> {
         let pool = HttpPool::builder(url)
+            .connect_timeout(self.connect_timeout)
             .max_answer_bytes(self.max_answer_bytes.as_u64())
             .max_unsent_bytes(self.max_unsent_bytes.as_u64())
             .max_time_left(self.max_time_left)

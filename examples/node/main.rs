@@ -10,7 +10,8 @@
 //! ```
 //!
 //! `cargo xtask cluster` starts three of them and shows what they do. It exits with 2 if it cannot
-//! start, and with 0 after SIGTERM or Ctrl-C, once what was in flight is answered.
+//! start, with 0 after SIGTERM or Ctrl-C once what was in flight is answered, and with 1 if some of it
+//! was not answered in time.
 
 mod api;
 mod args;
@@ -18,12 +19,15 @@ mod caching;
 mod db;
 mod limits;
 mod parameters;
+mod peers;
 mod seed;
+mod serve;
 mod shutdown;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::http::Uri;
@@ -35,6 +39,9 @@ use tracing_subscriber::EnvFilter;
 use crate::args::Args;
 use crate::db::Database;
 use crate::shutdown::Shutdown;
+
+/// How long requests in flight may take once the node was asked to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -76,7 +83,7 @@ impl Server {
     async fn start(args: &Args) -> Result<Self> {
         let shutdown = Shutdown::on_signal()?;
         let pool = args.limits.pool(&args.addr)?;
-        pool.set_peers(&args.peers).context("--peers")?;
+        args.peers.follow(&pool)?;
         let database = Database::open(&args.db, args.slow_db).await?;
 
         let node =
@@ -86,7 +93,8 @@ impl Server {
             group.loader(loader(&database, table)).build()?;
         }
 
-        let peer_listener = listen(&address_of(&args.addr)?).await?;
+        let for_peers = args.listen.clone().map_or_else(|| address_of(&args.addr), Ok)?;
+        let peer_listener = listen(&for_peers).await?;
         let api_listener = listen(&args.api).await?;
         Ok(Self { pool, node, database, peer_listener, api_listener, shutdown })
     }
@@ -97,9 +105,11 @@ impl Server {
         let stop = self.shutdown;
         let peers = self.pool.serve(self.peer_listener, self.node.clone(), stop.requested());
         let routes = api::routes(self.node, self.pool, self.database);
-        let api = axum::serve(self.api_listener, routes).with_graceful_shutdown(stop.requested());
-        let both = async { tokio::try_join!(async { Ok(peers.await?) }, async { Ok(api.await?) }) };
-        stop.limit(both).await
+        let api = serve::serve(self.api_listener, routes, stop.requested(), DRAIN_LIMIT);
+        // Each to its own end: what one had to cut is no reason to cut the other.
+        let (peers, api) = tokio::join!(peers, api);
+        peers?;
+        Ok(api?)
     }
 
     /// Tells on standard output where the node listens, for people and for programs that start it.

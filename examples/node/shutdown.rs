@@ -1,14 +1,10 @@
-//! How the node ends: a signal is heard by everyone who serves, and they have a limit to finish.
+//! How the node ends: a signal is heard by everyone who serves.
 
 use std::future::Future;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-
-/// How long requests in flight may take once the signal came.
-const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Tells when the process was asked to end.
 pub(crate) struct Shutdown {
@@ -40,22 +36,6 @@ impl Shutdown {
         async move {
             // Fails only when the runtime ends, and then the request is a fact.
             let _ = requested.wait_for(|requested| *requested).await;
-        }
-    }
-
-    /// Runs `servers` to their end, which after a request comes within the limit: what has not
-    /// finished by then is dropped.
-    pub(crate) async fn limit<T>(self, servers: impl Future<Output = Result<T>>) -> Result<()> {
-        let too_late = async {
-            self.requested().await;
-            tokio::time::sleep(DRAIN_LIMIT).await;
-        };
-        tokio::select! {
-            ended = servers => ended.map(drop),
-            () = too_late => {
-                tracing::warn!("requests in flight were dropped after {DRAIN_LIMIT:?}");
-                Ok(())
-            }
         }
     }
 }

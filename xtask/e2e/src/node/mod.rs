@@ -73,6 +73,13 @@ impl Node {
         self
     }
 
+    /// Leaves out an option.
+    #[must_use]
+    pub fn without(mut self, option: &str) -> Self {
+        self.options.retain(|(name, _)| name != option);
+        self
+    }
+
     /// Has the process started by `words`, which get program and options as further words and become
     /// it, as `sh -c 'exec "$0" "$@"'` does.
     #[must_use]

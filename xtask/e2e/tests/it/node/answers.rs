@@ -50,6 +50,18 @@ async fn several_keys_are_answered_together_in_their_order_each_by_itself() {
 }
 
 #[tokio::test]
+async fn values_that_are_too_large_together_are_refused() {
+    let sample = Sample::with_scores([]).await;
+    sample.execute("INSERT INTO scores VALUES ('large', zeroblob(2000000))").await;
+    let node = start(1, &sample.file(), &[]).await.remove(0);
+    let path = |count: usize| format!("/api?{}", vec!["key=large"; count].join("&"));
+    assert_eq!(node.get_raw(&path(8)).await.0, 200);
+    let (status, body) = node.get_raw(&path(9)).await;
+    assert_eq!(status, 400);
+    assert!(String::from_utf8(body).unwrap().contains("18000000 bytes"));
+}
+
+#[tokio::test]
 async fn wrong_questions_are_refused_in_one_line_that_names_what_was_wrong() {
     let sample = Sample::with_scores([]).await;
     let node = &start(1, &sample.file(), &[]).await[0];

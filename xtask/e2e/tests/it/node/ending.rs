@@ -62,14 +62,16 @@ async fn idle_connections_do_not_hold_it_up() {
 }
 
 #[tokio::test]
-async fn a_query_that_takes_too_long_is_left_after_ten_seconds() {
+async fn a_query_that_takes_too_long_is_left_after_ten_seconds_and_the_exit_code_says_so() {
     let sample = Sample::with_scores(["Tom"]).await;
     let node = start(1, &sample.file(), &[("--slow-db", "1h")]).await.remove(0);
     let request = tokio::spawn(reqwest::get(format!("http://{}/api?key=Tom", node.api)));
     node.wait_for("/loads", 1).await;
     let start = Instant::now();
     node.signal(Signal::TERM);
-    assert_eq!(node.ended().await.code(), Some(0));
+    let (status, text) = node.ended_with_output().await;
+    assert_eq!(status.code(), Some(1), "{text}");
+    assert!(text.contains("1 connections of the API were cut"), "{text}");
     let elapsed = start.elapsed().as_secs_f64();
     assert!((9.0..20.0).contains(&elapsed), "{elapsed}");
     request.await.unwrap().unwrap_err();

@@ -5,6 +5,7 @@ mod changes;
 mod ending;
 mod limits;
 mod options;
+mod peers_file;
 mod process;
 mod refusals;
 mod rings;

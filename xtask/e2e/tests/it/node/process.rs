@@ -129,6 +129,11 @@ impl NodeProcess {
         }
     }
 
+    /// Returns the last lines that the process printed.
+    pub(super) fn output(&self) -> String {
+        self.node.output()
+    }
+
     pub(super) fn signal(&self, signal: Signal) {
         self.node.signal(signal).expect("the process is there");
     }
@@ -145,5 +150,11 @@ impl NodeProcess {
     /// Waits until the process has ended.
     pub(super) async fn ended(mut self) -> ExitStatus {
         self.node.ended().await.expect("a child can be waited for")
+    }
+
+    /// Waits until the process has ended. Returns the last lines that it printed, too.
+    pub(super) async fn ended_with_output(mut self) -> (ExitStatus, String) {
+        let status = self.node.ended().await.expect("a child can be waited for");
+        (status, self.node.output())
     }
 }

@@ -48,6 +48,37 @@ async fn the_line_names_the_option_or_the_address_at_fault() {
 }
 
 #[tokio::test]
+async fn a_peers_file_that_is_no_good_is_named() {
+    let sample = Sample::with_scores([]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let cases = [
+        (folder.path().join("absent").to_str().unwrap().to_owned(), "cannot read"),
+        (folder.path().to_str().unwrap().to_owned(), "cannot read"),
+        (file("empty", ""), "names no node"),
+        (file("others", "http://127.0.0.1:1"), "missing from the list"),
+        (file("binary", "http://127.0.0.1:1\0"), "127.0.0.1:1"),
+    ];
+    for (path, part) in cases {
+        let addresses = Addresses::free(Ports::Any, 1).expect("there are free ports");
+        let node = describe(&program(), &addresses, 0, &sample.file());
+        let node = node.without("--peers").with("--peers-file", &path);
+        let output = node.command().output().expect("the program runs");
+        let text = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{path}: {text}");
+        assert!(text.contains(&path) && text.contains(part), "{path}: {text}");
+        assert_eq!(text.lines().count(), 1, "{path}: {text}");
+    }
+    let (code, text) = refused(&sample.file(), &[("--peers-file", "x")]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("--peers"), "{text}");
+}
+
+#[tokio::test]
 async fn a_value_that_cannot_be_read_or_stands_alone_is_a_usage_error() {
     let sample = Sample::with_scores([]).await;
     let (code, text) = refused(&sample.file(), &[("--log", "a=b=c")]);
