@@ -154,6 +154,14 @@ impl Line {
         waiting.into_iter().for_each(|waiter| self.spawn_get(waiter));
     }
 
+    /// Returns what an answer over HTTP is of a peer that has spoken over a link before: perhaps that of
+    /// somebody else at its address. What the peer is to forget, it may still have.
+    fn strange(&self) -> Option<PeerError> {
+        let error = || PeerError::new(PeerErrorKind::Foreign).at(Arc::clone(self.http.label()));
+        let has_met = self.lock().has_met();
+        has_met.then(|| error().with_source("it has spoken over a link before, and takes none now"))
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -179,7 +187,8 @@ impl Asking {
             Asked::Link(stream, early) => self.open(stream, &early, waiter).await,
             Asked::Answered(answer) => {
                 self.is_settled = true;
-                self.line.settle_plain("it answered over HTTP", foreign(&answer));
+                let unsure = foreign(&answer).or_else(|| self.line.strange());
+                self.line.settle_plain("it answered over HTTP", unsure);
                 waiter.completion.tell(answer);
             }
             Asked::Failed(error) => {

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::http::client::within;
-use crate::link::asker::{MAX_PURGES, PurgeWaiter, UnsentPurge, Waiter};
+use crate::link::asker::{MAX_WAITING_PURGES, PurgeWaiter, UnsentPurge, Waiter};
 use crate::pool::line::Line;
 use crate::pool::standing::{PurgeWay, Settled, plain};
 use crate::wire::upgrade;
@@ -109,5 +109,5 @@ impl Line {
 /// Returns the error of a purge beyond the bound.
 fn full() -> PeerError {
     let error = PeerError::new(PeerErrorKind::Unreachable);
-    error.with_source(format!("{MAX_PURGES} purges wait for a link to it"))
+    error.with_source(format!("{MAX_WAITING_PURGES} purges wait for a link to it"))
 }

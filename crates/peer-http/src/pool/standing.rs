@@ -20,7 +20,7 @@ use carrotcache_peer::{PeerError, PeerErrorKind};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::link::asker::{Link, MAX_PURGES, Waiter};
+use crate::link::asker::{Link, MAX_WAITING_PURGES, Waiter};
 use crate::pool::stats::{LinkState, PeerStats};
 
 /// How a pool stands with a peer, and what it has counted of its links.
@@ -170,7 +170,7 @@ impl State {
             Standing::Plain { why, is_sure: true, until } if *until > Instant::now() => {
                 return PurgeWay::Plain(why);
             }
-            _ if self.purges.len() >= MAX_PURGES => return PurgeWay::Full,
+            _ if self.purges.len() >= MAX_WAITING_PURGES => return PurgeWay::Full,
             Standing::Asking { .. } => return PurgeWay::Waits(self.wait()),
             Standing::Plain { .. } => None,
             Standing::Down { .. } => Some(Vec::new()),

@@ -320,11 +320,12 @@ async fn a_purge_waits_for_the_link_that_a_get_asks_for_and_outlives_its_patienc
 async fn purges_that_wait_for_a_link_are_bounded() {
     let peer = FakePeer::start(vec![vec![Do::Request, Do::Hold]]).await;
     let asking = Asking::of(&peer.url);
-    let time = Duration::from_millis(300);
-    let waiting: Vec<_> = (0..64).map(|_| send(&asking.client, purge_of("g", time))).collect();
-    let one_more = told(send(&asking.client, purge_of("g", time))).await.unwrap_err();
+    // All of them end at one moment.
+    let purge = purge_of("g", Duration::from_secs(2));
+    let waiting: Vec<_> = (0..4_096).map(|_| send(&asking.client, purge.clone())).collect();
+    let one_more = told(send(&asking.client, purge)).await.unwrap_err();
     assert_eq!(one_more.kind, PeerErrorKind::Unreachable);
-    assert_eq!(one_more.causes(), "64 purges wait for a link to it");
+    assert_eq!(one_more.causes(), "4096 purges wait for a link to it");
     for purge in waiting {
         assert_eq!(told(purge).await.unwrap_err().kind, PeerErrorKind::TimedOut);
     }
@@ -384,4 +385,33 @@ async fn gets_go_on_beside_purges() {
     assert_eq!(asking.client.value("g", "k").await, "k");
     assert_eq!(told(purge).await.unwrap_err().kind, PeerErrorKind::BadRequest);
     assert_eq!(asking.stats().links_opened, 1);
+}
+
+/// Somebody else at its address for a moment, or a proxy that has lost it.
+#[tokio::test]
+async fn one_bad_answer_does_not_make_a_peer_plain_that_has_spoken_over_a_link() {
+    for answer in ["404 Not Found", "400 Bad Request", "500 Internal Server Error"] {
+        let served = Served::start(Forgetful::default(), |builder| {
+            builder.drain_timeout(Duration::from_millis(50))
+        })
+        .await;
+        let url = served.pool.base_url().to_owned();
+        let asking = Asking::of(&url);
+        told(send(&asking.client, purge_of("g", SOON))).await.expect("it is done");
+        drop(served.stop().await.expect("no panic"));
+        asking.until(|stats| stats.link != LinkState::Up).await;
+        let address = url.trim_start_matches("http://").to_owned();
+        let stranger = TcpListener::bind(address).await.expect("the port is free again");
+        let answering = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = stranger.accept().await.expect("it listens");
+                read_head(&mut stream).await;
+                let head = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+                let _ = stream.write_all(head.as_bytes()).await;
+            }
+        });
+        let kind = kind_of(&asking.client, purge_of("g", SOON)).await;
+        assert_ne!(kind, PeerErrorKind::Plain, "{answer}");
+        answering.abort();
+    }
 }

@@ -13,12 +13,14 @@ use std::task::{Context, Poll};
 
 use carrotcache_peer::{Answer, Completion, PeerError, PeerErrorKind, Purged};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::clock::{Clock, Silence};
 use super::inbox::{Event, Inbox};
 use super::shared::Shared;
-use super::state::{Expired, Rest, Times};
+use super::state::{Expired, Rest, State, Times};
 use super::waiter::Waiter;
+use crate::link::config::LinkConfig;
 use crate::link::end::End;
 use crate::link::frame::{Header, Id, kind};
 use crate::link::input::KEPT_BYTES;
@@ -217,6 +219,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             // Who is not there any more has left, and is told nothing.
             self.told.extend(state.slots().take(id).map(|waiter| (waiter, told)));
         }
+        if !self.purged.is_empty() {
+            self.purged.extend(send_waiting(&mut state, self.shared.config()));
+        }
         drop(state);
         let mut told = Tally { callers: self.purged.len(), ..Tally::default() };
         for (completion, purged) in self.purged.drain(..) {
@@ -248,6 +253,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             state.write(Header::bare(kind::PING, Id::default()));
         }
         state.expire(now, &mut expired);
+        let refused = send_waiting(&mut state, self.shared.config());
         drop(state);
         for (_, waiter) in expired.gets {
             let error = timed_out(&waiter, now.into_std());
@@ -255,6 +261,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
         }
         for completion in expired.purges {
             completion.tell(Err(PeerErrorKind::TimedOut.into()));
+        }
+        for (completion, refusal) in refused {
+            completion.tell(refusal);
         }
         Ok(true)
     }
@@ -276,6 +285,24 @@ impl<IO> Drop for Driver<IO> {
         self.shared.end(End::Dropped);
     }
 }
+
+/// Sends the purges for which there is room again. Returns who is to be told that the owner does not take
+/// theirs.
+fn send_waiting(state: &mut State, config: &LinkConfig) -> Vec<Refused> {
+    let mut all = Vec::new();
+    loop {
+        let refused = state.send_waiting(Instant::now(), config);
+        if refused.is_empty() {
+            return all;
+        }
+        // What is not taken makes room for others.
+        let told = refused.into_iter();
+        all.extend(told.filter_map(|(id, why)| Some((state.purges().take(id)?, Err(why)))));
+    }
+}
+
+/// Who is to be told that an owner does not take a purge, and why.
+type Refused = (Completion<Purged>, Result<Purged, PeerError>);
 
 /// Makes an end of the link of a socket's error.
 fn broken<T>(polled: Poll<io::Result<T>>) -> Result<Poll<T>, End> {

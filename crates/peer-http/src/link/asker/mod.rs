@@ -30,7 +30,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 pub(crate) use self::driver::Driver;
-pub(crate) use self::purges::{MAX_PURGES, PurgeWaiter, UnsentPurge};
+#[cfg(test)]
+pub(crate) use self::purges::MAX_PURGES;
+pub(crate) use self::purges::{MAX_WAITING_PURGES, PurgeWaiter, UnsentPurge};
 use self::shared::Shared;
 use self::state::State;
 pub(crate) use self::waiter::{Detour, Unsent, Waiter, Why};

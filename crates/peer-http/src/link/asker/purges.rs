@@ -16,6 +16,8 @@ use crate::link::frame::{Id, len_usize};
 
 /// How many purges may be under way to one owner. It takes as many.
 pub(crate) const MAX_PURGES: usize = 64;
+/// How many there may be with those that wait until others have been answered.
+pub(crate) const MAX_WAITING_PURGES: usize = 4_096;
 
 /// A purge, and who is told its answer.
 ///
@@ -45,17 +47,19 @@ pub(crate) enum UnsentPurge {
     Refused(PurgeWaiter, PeerError),
 }
 
-/// The purges under way.
+/// The purges under way, and those that wait to be sent.
 #[derive(Default)]
 pub(super) struct Purges {
     under_way: BTreeMap<u32, UnderWay>,
+    /// How many of them were sent.
+    sent: usize,
     /// How many there have been. A number comes again after four thousand million purges.
     count: u32,
 }
 
 struct UnderWay {
     /// What is still to be sent: whether the owner takes purges, and how long they may be, is known by its
-    /// HELLO only.
+    /// HELLO only, and it takes only so many at once.
     unsent: Option<Box<Purge>>,
     deadline: Instant,
     completion: Completion<Purged>,
@@ -72,13 +76,18 @@ impl Purges {
     /// to be written as may.
     pub(super) fn refusal(&self, is_full: bool) -> Option<PeerError> {
         let error = PeerError::new(PeerErrorKind::Unreachable);
-        if self.under_way.len() >= MAX_PURGES {
-            Some(error.with_source(format!("{MAX_PURGES} purges are under way to it")))
+        if self.under_way.len() >= MAX_WAITING_PURGES {
+            Some(error.with_source(format!("{MAX_WAITING_PURGES} purges wait for it")))
         } else if is_full {
             Some(error.with_source("too much waits to be written to it"))
         } else {
             None
         }
+    }
+
+    /// Returns whether the owner takes one more now.
+    pub(super) fn may_send(&self) -> bool {
+        self.sent < MAX_PURGES
     }
 
     /// Returns the id of the purge that is put next.
@@ -93,20 +102,32 @@ impl Purges {
         let deadline = Instant::from_std(purge.deadline);
         let unsent = (!is_sent).then_some(purge);
         self.under_way.insert(self.count, UnderWay { unsent, deadline, completion, has_met });
+        self.sent += usize::from(is_sent);
         self.count = self.count.wrapping_add(1);
     }
 
     /// Takes out who waits for this answer; `None` if nobody does any more, or it is that of a get.
     pub(super) fn take(&mut self, id: Id) -> Option<Completion<Purged>> {
-        Some(self.under_way.remove(&id.purge()?)?.completion)
+        Some(self.remove(id.purge()?)?.completion)
     }
 
-    /// Takes out those that were not sent, to be sent now. Their answers are waited for.
+    fn remove(&mut self, number: u32) -> Option<UnderWay> {
+        let removed = self.under_way.remove(&number)?;
+        self.sent -= usize::from(removed.unsent.is_none());
+        Some(removed)
+    }
+
+    /// Takes out those that were not sent, and for which there is room now. Their answers are waited
+    /// for.
     pub(super) fn unsent(&mut self) -> Vec<(Id, Box<Purge>)> {
-        let under_way = self.under_way.iter_mut();
-        under_way
+        let room = MAX_PURGES - self.sent;
+        let waiting = self.under_way.iter_mut();
+        let sent: Vec<_> = waiting
             .filter_map(|(number, it)| Some((Id::of_purge(*number), it.unsent.take()?)))
-            .collect()
+            .take(room)
+            .collect();
+        self.sent += sent.len();
+        sent
     }
 
     /// Takes out those whose time is over at `now`. Returns when the next one's will be.
@@ -118,13 +139,14 @@ impl Purges {
         let is_over = |it: &UnderWay| it.deadline <= now;
         let under_way = self.under_way.iter();
         let over: Vec<u32> = under_way.filter(|(_, it)| is_over(it)).map(|(at, _)| *at).collect();
-        let over = over.into_iter().filter_map(|number| self.under_way.remove(&number));
+        let over = over.into_iter().filter_map(|number| self.remove(number));
         out.extend(over.map(|it| it.completion));
         self.under_way.values().map(|it| it.deadline).min()
     }
 
     /// Takes out all, each with whether the peer has spoken over a link before.
     pub(super) fn drain(&mut self) -> Vec<(Completion<Purged>, bool)> {
+        self.sent = 0;
         let under_way = std::mem::take(&mut self.under_way);
         under_way.into_values().map(|it| (it.completion, it.has_met)).collect()
     }

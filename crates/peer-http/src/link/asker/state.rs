@@ -172,8 +172,9 @@ impl State {
         unsent
     }
 
-    /// Takes a purge and writes its frame; before the owner's HELLO it is kept until that comes. An entry
-    /// that is too long for the link is left out.
+    /// Takes a purge and writes its frame; before the owner's HELLO it is kept until that comes, and while
+    /// the owner has as many as it takes, until one of them has ended. An entry that is too long for the
+    /// link is left out.
     ///
     /// # Errors
     ///
@@ -191,7 +192,7 @@ impl State {
         if let Some(error) = self.purges.refusal(is_full) {
             return Err(UnsentPurge::Refused(waiter, error));
         }
-        let (hello, id) = (self.hello, self.purges.next_id());
+        let (hello, id) = (self.hello.filter(|_| self.purges.may_send()), self.purges.next_id());
         if let Some(Err(error)) =
             hello.map(|hello| purges::write(&mut self.out, id, &waiter.purge, hello, now, config))
         {
@@ -302,6 +303,17 @@ impl State {
         config: &LinkConfig,
     ) -> Vec<(Id, PeerError)> {
         self.hello = Some(hello);
+        self.send_waiting(now, config)
+    }
+
+    /// Writes the purges that had to wait, as many as the owner takes now. Returns those that it does not
+    /// take at all.
+    pub(super) fn send_waiting(
+        &mut self,
+        now: Instant,
+        config: &LinkConfig,
+    ) -> Vec<(Id, PeerError)> {
+        let Some(hello) = self.hello else { return Vec::new() };
         let mut refused = Vec::new();
         for (id, purge) in self.purges.unsent() {
             let written = purges::write(&mut self.out, id, &purge, hello, now, config);

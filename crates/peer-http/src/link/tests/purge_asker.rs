@@ -1,9 +1,11 @@
 //! The asker's side of purges, with an owner that is played by hand.
 
+use std::collections::VecDeque;
+
 use carrotcache_peer::{Fate, Keys, Member, PeerErrorKind, Purge, Purged, Step};
 
 use super::*;
-use crate::link::asker::{MAX_PURGES, PurgeWaiter, UnsentPurge};
+use crate::link::asker::{MAX_PURGES, MAX_WAITING_PURGES, PurgeWaiter, UnsentPurge};
 use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES};
 use crate::link::frame::purge::{Purging, encode_purged};
 use crate::wire::outcome::Outcome;
@@ -223,6 +225,28 @@ async fn an_owner_that_speaks_no_frames_is_plain() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_more_than_the_owner_takes_at_once_waits_for_its_turn() {
+    let (asker, mut owner) = Asker::met().await;
+    let mut told: VecDeque<_> =
+        (0..2 * MAX_PURGES).map(|at| asker.purge(&at.to_string())).collect();
+    let mut sent = VecDeque::new();
+    for at in 0..2 * MAX_PURGES {
+        if sent.len() == MAX_PURGES {
+            // A get comes before those that wait.
+            let get = asker.get("k");
+            let id = owner.read_get("k").await;
+            owner.value(id, b"v").await;
+            assert_eq!(value(get).await, "v");
+            owner.purged(sent.pop_front().expect("the first"), CLOSED).await;
+            assert_eq!(told_purge(told.pop_front().expect("its")).await.expect("done"), CLOSED);
+        }
+        let (id, purging) = owner.read_purge().await;
+        assert_eq!(purging.keys, Keys::These(vec![at.to_string().into()]));
+        sent.push_back(id);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn purges_beyond_the_bounds_are_given_back() {
     let (asker, mut owner) = Asker::met().await;
     let refused = |purge| match asker.link.purge(purge_waiter(purge).0) {
@@ -231,7 +255,7 @@ async fn purges_beyond_the_bounds_are_given_back() {
     };
     let long = purge_for(&"k".repeat(70_000), TIME);
     assert_eq!(refused(long), PeerErrorKind::BadRequest, "no frame can say it");
-    let _told: Vec<_> = (0..MAX_PURGES).map(|_| asker.purge("k")).collect();
+    let _told: Vec<_> = (0..MAX_WAITING_PURGES).map(|_| asker.purge("k")).collect();
     assert_eq!(refused(purge_for("k", TIME)), PeerErrorKind::Unreachable);
     let (id, _) = owner.read_purge().await;
     owner.purged(id, CLOSED).await;
