@@ -34,7 +34,12 @@ struct Debtor {
     /// The process that it was when it was last met; `None` if it never was.
     incarnation: Option<u64>,
     owed: HashMap<Arc<str>, Owed>,
-    /// When it was last among the peers.
+    /// When it was found that it cannot be told. It is owed nothing then, until it turns out that it can.
+    plain_since: Option<u64>,
+    /// Whether it was ever among the peers. One that was not is owed all keys or none, or strangers
+    /// could have this node remember much.
+    is_known: bool,
+    /// When it was last among them, or met for the first time.
     listed: u64,
     /// Before that moment it is not tried again, since it could not be told.
     again: u64,
@@ -71,6 +76,8 @@ pub(crate) struct Bill {
 const MAX_KEYS: usize = 1_024;
 /// How many peers are remembered. Whoever is not is a stranger, who has missed everything.
 const MAX_PEERS: usize = 1_024;
+/// How long a peer that cannot be told is not tried again, in milliseconds.
+const PLAIN_FOR: u64 = 10_000;
 /// How long a peer that has left is remembered, in milliseconds.
 const REMEMBERED: u64 = 60 * 60 * 1_000;
 /// How long a peer that could not be told is left alone, in milliseconds: twice as long each time.
@@ -90,7 +97,7 @@ impl Debts {
         for peer in peers {
             inner.meet(peer.label(), now);
             if let Some(peer) = inner.peers.get_mut(peer.label()) {
-                peer.listed = now;
+                (peer.is_known, peer.listed) = (true, now);
             }
         }
         inner.forget_old(now);
@@ -143,23 +150,21 @@ impl Debts {
         }
     }
 
-    /// Notes which process a peer is. Returns whether it has missed anything: a new one has missed all
-    /// that this process ever purged.
+    /// Notes which process has answered a get. Returns whether it has missed anything: a new one has
+    /// missed all that this process ever purged, and so has one that may have learned to forget.
     pub(crate) fn met(&self, label: &str, incarnation: u64) -> bool {
-        self.can_be_any() && self.introduce(label, incarnation)
+        let now = self.clock.now();
+        // It may have answered over HTTP, so one that cannot be told is not tried again each time.
+        self.can_be_any()
+            && self.lock().introduce(label, incarnation, now, |plain_since| {
+                now.saturating_sub(plain_since) >= PLAIN_FOR
+            })
     }
 
-    /// Does what [`met`](Self::met) does with a peer that is about to have something purged here: it
-    /// is no stranger to that, even if it is the first purge of this process.
-    pub(crate) fn introduce(&self, label: &str, incarnation: u64) -> bool {
-        let mut inner = self.lock();
-        inner.meet(label, self.clock.now());
-        let Some(peer) = inner.peers.get_mut(label) else { return false };
-        let known = peer.incarnation.replace(incarnation);
-        if known.is_some_and(|known| known != incarnation) {
-            inner.owe_everything(label);
-        }
-        inner.peers.get(label).is_some_and(|peer| !peer.owed.is_empty())
+    /// Notes which process purges something here, or has done so when it was told to. It is no stranger
+    /// to that, even if it is the first purge of this process, and it can be told.
+    pub(crate) fn introduce(&self, label: &str, incarnation: u64) {
+        self.lock().introduce(label, incarnation, self.clock.now(), |_| true);
     }
 
     /// Returns what a peer has missed, in messages of at most `max_keys`. Each names those of the
@@ -199,10 +204,13 @@ impl Debts {
         }
     }
 
-    /// Notes that a peer cannot be told, now or ever: it is asked all the same.
+    /// Notes that a peer cannot be told: it is asked all the same. Should it turn out later that it can,
+    /// it has missed everything.
     pub(crate) fn waive(&self, label: &str) {
+        let now = self.clock.now();
         if let Some(peer) = self.lock().peers.get_mut(label) {
             peer.owed.clear();
+            peer.plain_since = Some(now);
         }
     }
 
@@ -247,6 +255,26 @@ impl Inner {
         }
     }
 
+    /// Notes which process a peer is. `can_be_told` says so of one that could not be, by since when.
+    /// Returns whether it has missed anything.
+    fn introduce(
+        &mut self,
+        label: &str,
+        incarnation: u64,
+        now: u64,
+        can_be_told: impl Fn(u64) -> bool,
+    ) -> bool {
+        self.meet(label, now);
+        let Some(peer) = self.peers.get_mut(label) else { return false };
+        let known = peer.incarnation.replace(incarnation);
+        let was_plain = peer.plain_since.take_if(|since| can_be_told(*since)).is_some();
+        let is_plain = peer.plain_since.is_some();
+        if !is_plain && (was_plain || known.is_some_and(|known| known != incarnation)) {
+            self.owe_everything(label);
+        }
+        self.peers.get(label).is_some_and(|peer| !peer.owed.is_empty())
+    }
+
     fn owe_everything(&mut self, label: &str) {
         self.stamp += 1;
         let Self { purged, peers, stamp } = self;
@@ -264,7 +292,7 @@ impl Inner {
             .filter_map(|peer| {
                 let (label, known) = self.peers.get_key_value(peer.label())?;
                 let incarnation = known.incarnation?;
-                let is_even = !known.owed.contains_key(group);
+                let is_even = known.plain_since.is_none() && !known.owed.contains_key(group);
                 is_even.then(|| Member { label: Arc::clone(label), incarnation })
             })
             .collect()
@@ -288,10 +316,22 @@ impl Inner {
 
 impl Debtor {
     fn new(now: u64) -> Self {
-        Self { incarnation: None, owed: HashMap::new(), listed: now, again: 0, pause: 0 }
+        Self {
+            incarnation: None,
+            owed: HashMap::new(),
+            plain_since: None,
+            is_known: false,
+            listed: now,
+            again: 0,
+            pause: 0,
+        }
     }
 
     fn owe(&mut self, group: &Arc<str>, keys: &Keys, stamp: u64) {
+        if self.plain_since.is_some() {
+            return;
+        }
+        let keys = if self.is_known { keys } else { &Keys::All };
         let owed = self.owed.entry(Arc::clone(group));
         let owed = owed.or_insert_with(|| Owed::These(HashMap::new()));
         if let (Owed::These(known), Keys::These(keys)) = (&mut *owed, keys) {

@@ -161,7 +161,8 @@ pub enum RemoveError {
     Incomplete {
         /// The peers that did not answer.
         unreached: Vec<Arc<str>>,
-        /// The peers that cannot be told to forget, as nodes of Go's groupcache.
+        /// The peers that cannot be told to forget, as nodes of Go's groupcache. One that takes links
+        /// after all, and did not say so this time, is told all when it has answered a get again.
         plain: Vec<Arc<str>>,
         /// How old a value can get there, counted from now: what is left of the longest time to live,
         /// and a load that was under way. `None` if there is no bound to it: the group has no
@@ -200,7 +201,7 @@ fn names(unreached: &[Arc<str>], plain: &[Arc<str>]) -> String {
 
 /// Why [`Group::set`](crate::Group::set) has not set a value everywhere.
 ///
-/// What was there before is removed from this node in any case.
+/// What was there before is removed from this node, unless the error of the remove says that nothing is.
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum SetError {

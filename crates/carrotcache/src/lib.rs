@@ -112,6 +112,7 @@ mod names;
 mod node;
 mod outages;
 mod peers;
+mod quietly;
 mod registry;
 mod rules;
 mod runtime;

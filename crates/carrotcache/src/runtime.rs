@@ -84,6 +84,14 @@ impl Runtime {
         }
     }
 
+    /// Returns the number of the present runtime among those that there have been.
+    pub(crate) fn number(&self) -> u64 {
+        match self.has_moved.load(Ordering::Acquire) {
+            false => 0,
+            true => self.read().homes.saturating_sub(1),
+        }
+    }
+
     /// Returns the caller's runtime, to which the node is bound from now on whatever it was before.
     ///
     /// # Errors

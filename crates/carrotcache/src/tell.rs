@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::debts::{Bill, Standing};
 use crate::peers::Peers;
+use crate::quietly::quietly;
 
 /// How long a peer may take to answer one message of a purge. Two rounds of it, and what a receiver
 /// has to tell before it answers, are shorter than a key stays closed.
@@ -41,7 +42,8 @@ impl Peers {
     /// May be dropped at any time; the message is on its way.
     pub(crate) async fn send(peer: &dyn Peer, purge: Purge) -> Result<Purged, PeerError> {
         let (tell, told) = oneshot::channel();
-        peer.purge(purge, Completion::new(|answer| drop(tell.send(answer))));
+        // A transport that panics drops the completion, which tells an error.
+        quietly(|| peer.purge(purge, Completion::new(|answer| drop(tell.send(answer)))));
         told.await.unwrap_or(Err(PeerErrorKind::Dropped.into()))
     }
 
@@ -127,7 +129,7 @@ impl Peers {
         match answer {
             Ok(purged) => {
                 // Another process than the one that was known: it has missed more, and is told again.
-                self.debts.met(peer.label(), purged.incarnation);
+                self.debts.introduce(peer.label(), purged.incarnation);
                 self.debts.settle(peer.label(), bill);
             }
             // It has nothing of the group, and so nothing to forget.

@@ -9,8 +9,8 @@ use carrotcache_peer::{Completion, Peer};
 
 use super::Group;
 use super::flights::{Fetched, Leader, Led, Where};
-use super::forward::quietly;
 use super::nesting::Nesting;
+use crate::quietly::quietly;
 
 impl Group {
     /// Waits for the FORWARD flight of `key`, and starts it if there is none.

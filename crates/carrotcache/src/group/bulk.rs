@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::flights::{Fetched, Joined, Led, Where};
 use super::limits::{NoPermit, Permit};
 use super::load::{Done, LoadFlight, Unfinished, in_time};
-use super::nesting::Places;
+use super::nesting::{Loading, Places};
 use super::purpose::Load;
 use super::{Group, LONGEST};
 use crate::bulk::{Answers, ErasedBulkLoader};
@@ -186,7 +186,7 @@ impl BulkFlight {
         let unfinished = Unfinished { group, keys };
         shared.counters.bulk_loads.add_one();
         let call = loader.load_many(keys.iter().map(|key| key.to_string()).collect());
-        let call = load.within.clone().run(shared, Some(Arc::clone(&places)), call);
+        let call = load.within.clone().run(shared, Loading::Many(Arc::clone(&places)), call);
         let answered = in_time(deadline, call).await.map_err(|_elapsed| NoAnswer::TimedOut)?;
         // Matched before it counts as returned: what is not wanted is dropped here, which may panic.
         let brought = answered.map(|answers| by_place(answers, &places));

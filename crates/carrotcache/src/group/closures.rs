@@ -75,7 +75,21 @@ impl Closures {
 
     /// Returns how many closures stand.
     pub(super) fn len(&self) -> usize {
+        if self.are_any() {
+            self.lapse(&mut self.lock());
+        }
         self.count.load(Ordering::Acquire)
+    }
+
+    /// Returns whether any closure stands, or did a moment ago. Costs no lock.
+    fn are_any(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
+    /// Removes what has been closed for too long.
+    fn lapse(&self, inner: &mut Inner) {
+        inner.lapse(self.clock.now());
+        self.count.store(inner.closures.len(), Ordering::Release);
     }
 
     /// Closes keys, and returns the token with which they are opened. An attempt that has closed them
@@ -117,21 +131,17 @@ impl Closures {
 
     /// Returns whether a key is closed. Asked under the lock of the key's part of the cache.
     pub(super) fn is_closed(&self, key: &str) -> bool {
-        if self.len() == 0 {
+        if !self.are_any() {
             return false;
         }
-        let now = self.clock.now();
         let mut inner = self.lock();
-        if now >= inner.first_lapse {
-            inner.lapse(now);
-            self.count.store(inner.closures.len(), Ordering::Release);
-        }
+        self.lapse(&mut inner);
         !inner.of_all.is_empty() || inner.of_key.contains_key(key)
     }
 
     /// Notes a purge of these keys: closures of other attempts are no longer alone.
     pub(super) fn met(&self, keys: &Keys, by: Option<Attempt>) {
-        if self.len() > 0 {
+        if self.are_any() {
             self.lock().met(keys, by);
         }
     }
@@ -275,8 +285,9 @@ mod tests {
         let (closures, hand) = closures();
         let token = close(&closures, 1, &these(["Tom"]));
         hand.store(LAPSE - 1, Ordering::Relaxed);
-        assert!(closures.is_closed("Tom"));
+        assert!(closures.is_closed("Tom") && closures.len() == 1);
         hand.store(LAPSE, Ordering::Relaxed);
+        assert_eq!(closures.len(), 0, "whether anybody has asked for the key or not");
         assert!(!closures.is_closed("Tom"));
         assert!(!closures.open(token), "it had lapsed");
     }

@@ -1,6 +1,5 @@
 //! The FORWARD flight: the owner is asked.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use carrotcache_peer::{Answer, Completion, Peer, PeerError, PeerErrorKind, Request};
@@ -18,6 +17,7 @@ use crate::debts::Standing;
 use crate::error::GetError;
 use crate::held::{Age, Held};
 use crate::home::Home;
+use crate::quietly::quietly;
 
 impl Group {
     /// Starts the FORWARD flight of `leader`.
@@ -337,7 +337,7 @@ impl Forward {
         let mut permit = None;
         if refresh.is_some() && !leader.is_awaited() {
             // A refresh does not wait for its turn.
-            permit = group.shared.limits.try_permit();
+            permit = group.try_permit();
             if permit.is_none() {
                 let group = group.shared_name();
                 return leader.finish(Err(GetError::Overloaded { group, key }));
@@ -378,15 +378,5 @@ impl Forward {
                 }
             }
         }
-    }
-}
-
-/// Runs what may be the user's code, and lets no panic of it pass, not even one of the panic's own
-/// payload.
-pub(super) fn quietly(code: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(code))
-        && let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
-    {
-        std::mem::forget(again);
     }
 }

@@ -20,18 +20,27 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 /// The bounds of a group's loads.
 pub(crate) struct Limits {
-    permits: Arc<Semaphore>,
+    max: usize,
     max_waiting: usize,
-    waiting: AtomicUsize,
+    turns: RwLock<Arc<Turns>>,
     /// The keys whose loads wait, or are waited for by loads within loads.
     keys: Mutex<HashMap<Arc<str>, Key>>,
+}
+
+/// The turns of loads on one runtime. Those of a node that moves to another begin anew: what was under
+/// way on a runtime that nobody drives any more would never give its turn back.
+struct Turns {
+    /// The number of the runtime.
+    home: u64,
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -63,22 +72,36 @@ pub(crate) enum NoPermit {
 impl Limits {
     /// Returns the bounds for loads of which `max` run at once and `max_waiting` wait.
     pub(crate) fn new(max: usize, max_waiting: usize) -> Self {
-        let permits = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
-        Self { permits, max_waiting, waiting: AtomicUsize::new(0), keys: Mutex::default() }
+        let turns = RwLock::new(Turns::new(max, 0));
+        Self { max, max_waiting, turns, keys: Mutex::default() }
     }
 
     /// Returns how many loads wait for their turn.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.turns.read().unwrap_or_else(PoisonError::into_inner).waiting.load(Ordering::Relaxed)
     }
 
-    /// Returns a permit if one is free. Loads that wait go first.
-    pub(crate) fn try_permit(&self) -> Option<Permit> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
-        Some(Permit::Own { _permit: permit })
+    /// Returns a permit for a load of a node on the runtime of this number, if one is free. Loads that
+    /// wait go first.
+    pub(crate) fn try_permit(&self, home: u64) -> Option<Permit> {
+        self.turns(home).try_permit()
     }
 
-    /// Waits for a permit to load `keys`, all at once, until `deadline` and for as long as somebody
+    /// Returns the turns of a node on the runtime of this number, or of one that it has moved to since.
+    fn turns(&self, home: u64) -> Arc<Turns> {
+        let turns = self.turns.read().unwrap_or_else(PoisonError::into_inner);
+        if home <= turns.home {
+            return Arc::clone(&turns);
+        }
+        drop(turns);
+        let mut turns = self.turns.write().unwrap_or_else(PoisonError::into_inner);
+        if home > turns.home {
+            *turns = Turns::new(self.max, home);
+        }
+        Arc::clone(&turns)
+    }
+
+    /// Waits for a permit to load `keys`, all at once, on the runtime of this number, until `deadline` and for as long as somebody
     /// `is_awaiting` any of them.
     ///
     /// # Cancel safety
@@ -86,21 +109,23 @@ impl Limits {
     /// May be dropped at any time: its place in the queue is free then.
     pub(crate) async fn permit(
         &self,
+        home: u64,
         keys: &[Arc<str>],
         deadline: Instant,
         is_awaiting: impl Fn() -> bool,
     ) -> Result<Permit, NoPermit> {
-        if let Some(permit) = self.try_permit() {
+        let turns = self.turns(home);
+        if let Some(permit) = turns.try_permit() {
             return Ok(permit);
         }
-        let queued = Queued::enter(self, keys).ok_or(NoPermit::Overloaded)?;
+        let queued = Queued::enter(self, &turns, keys).ok_or(NoPermit::Overloaded)?;
         let turn = async {
             tokio::select! {
                 // First, for it needs no permit.
                 biased;
                 () = queued.urged() => Ok(Permit::Inherited),
                 // The semaphore is never closed.
-                permit = Arc::clone(&self.permits).acquire_owned() => match permit {
+                permit = Arc::clone(&turns.permits).acquire_owned() => match permit {
                     Ok(permit) => Ok(Permit::Own { _permit: permit }),
                     Err(_closed) => Err(NoPermit::Overloaded),
                 },
@@ -145,18 +170,31 @@ impl Limits {
     }
 }
 
+impl Turns {
+    fn new(max: usize, home: u64) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self { home, permits, waiting: AtomicUsize::new(0) })
+    }
+
+    fn try_permit(&self) -> Option<Permit> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        Some(Permit::Own { _permit: permit })
+    }
+}
+
 /// A load that waits for its turn.
 struct Queued<'a> {
     limits: &'a Limits,
+    turns: &'a Turns,
     keys: &'a [Arc<str>],
     urged: Arc<Notify>,
 }
 
 impl<'a> Queued<'a> {
     /// Takes a place in the queue; `None` if there is none.
-    fn enter(limits: &'a Limits, keys: &'a [Arc<str>]) -> Option<Self> {
+    fn enter(limits: &'a Limits, turns: &'a Turns, keys: &'a [Arc<str>]) -> Option<Self> {
         let one_more = |waiting| (waiting < limits.max_waiting).then_some(waiting + 1);
-        limits.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        turns.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         let urged = Arc::new(Notify::new());
         let mut noted = limits.lock();
         for key in keys {
@@ -169,7 +207,7 @@ impl<'a> Queued<'a> {
             noted.queued = Some(Arc::clone(&urged));
         }
         drop(noted);
-        Some(Self { limits, keys, urged })
+        Some(Self { limits, turns, keys, urged })
     }
 
     /// Ends once a load that has a permit waits for this one.
@@ -189,7 +227,7 @@ impl Drop for Queued<'_> {
                 noted.queued.take_if(|queued| Arc::ptr_eq(queued, &self.urged));
             });
         }
-        self.limits.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.turns.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::backoff::Refresh;
 use super::flights::{Fetched, Leader, Ticket, Where};
 use super::limits::{NoPermit, Permit};
+use super::nesting::Loading;
 use super::purpose::Load;
 use super::{Group, LONGEST, Shared};
 use crate::cache::Place;
@@ -54,6 +55,11 @@ impl Group {
         if is_nested { self.shared.limits.urge(&[key], flight).await } else { flight.await }
     }
 
+    /// Returns a permit if one is free.
+    pub(super) fn try_permit(&self) -> Option<Permit> {
+        self.shared.limits.try_permit(self.shared.peers.runtime.number())
+    }
+
     /// Waits for the turn of one load of `keys`. They count as refused unless that comes.
     ///
     /// # Cancel safety
@@ -65,9 +71,9 @@ impl Group {
         until: Instant,
         is_awaiting: impl Fn() -> bool,
     ) -> Result<Permit, NoPermit> {
-        let Shared { limits, counters, .. } = &*self.shared;
+        let Shared { limits, counters, peers, .. } = &*self.shared;
         let refused = counters.loads_refused.otherwise(keys.len());
-        let permit = limits.permit(keys, until, is_awaiting).await?;
+        let permit = limits.permit(peers.runtime.number(), keys, until, is_awaiting).await?;
         refused.call_off();
         Ok(permit)
     }
@@ -202,7 +208,8 @@ impl LoadFlight {
         let shared = &group.shared;
         let unfinished = Unfinished { group, keys: slice::from_ref(key) };
         let loader = shared.loaders.load(key.to_string(), &shared.counters);
-        let loaded = in_time(deadline, load.within.clone().run(shared, None, loader)).await;
+        let loader = load.within.clone().run(shared, Loading::One(Arc::clone(key)), loader);
+        let loaded = in_time(deadline, loader).await;
         let (name, after) = (group.shared_name(), shared.load_timeout);
         let timed_out = |_elapsed| GetError::TimedOut { group: name, key: Arc::clone(key), after };
         let loaded = loaded.map_err(timed_out)?;

@@ -12,13 +12,34 @@ tokio::task_local! {
 struct Load {
     /// The address of its group, which stays where it is while the load runs.
     group: usize,
-    /// What it loads, if that is several keys at once.
-    keys: Option<Arc<Places>>,
+    keys: Loading,
     within: Option<Arc<Load>>,
+}
+
+/// What a load loads.
+pub(crate) enum Loading {
+    One(Arc<str>),
+    /// Several keys at once.
+    Many(Arc<Places>),
 }
 
 /// The keys of a bulk load, and the place of each.
 pub(crate) type Places = HashMap<Arc<str>, usize>;
+
+impl Load {
+    fn is_of<T>(&self, group: &Arc<T>) -> bool {
+        self.group == Arc::as_ptr(group).addr()
+    }
+}
+
+impl Loading {
+    fn contain(&self, key: &str) -> bool {
+        match self {
+            Self::One(one) => **one == *key,
+            Self::Many(keys) => keys.contains_key(key),
+        }
+    }
+}
 
 /// The load within which something was started, if there was one.
 ///
@@ -34,26 +55,21 @@ impl Nesting {
 
     /// Returns whether this is part of a load of `group`, however deep.
     pub(crate) fn is_within<T>(&self, group: &Arc<T>) -> bool {
-        let mut next = self.0.as_ref();
-        while let Some(load) = next {
-            if load.group == Arc::as_ptr(group).addr() {
-                return true;
-            }
-            next = load.within.as_ref();
-        }
-        false
+        self.loads().any(|load| load.is_of(group))
     }
 
-    /// Returns whether this is the very bulk load that loads `key` of `group`, which would wait for
-    /// itself. Of a load of one key the flight knows it.
+    /// Returns whether this is part of the very load that loads `key` of `group`, which would wait for
+    /// itself.
     pub(crate) fn is_loading<T>(&self, group: &Arc<T>, key: &str) -> bool {
-        self.0.as_ref().is_some_and(|load| {
-            load.group == Arc::as_ptr(group).addr()
-                && load.keys.as_ref().is_some_and(|keys| keys.contains_key(key))
-        })
+        self.loads().any(|load| load.is_of(group) && load.keys.contain(key))
     }
 
-    /// Runs `load`, a load of `group`, as part of this; `keys` are those of a bulk load.
+    /// Returns the loads that this is part of, from the innermost outwards.
+    fn loads(&self) -> impl Iterator<Item = &Load> {
+        std::iter::successors(self.0.as_deref(), |load| load.within.as_deref())
+    }
+
+    /// Runs `load`, a load of `group`, as part of this.
     ///
     /// # Cancel safety
     ///
@@ -61,7 +77,7 @@ impl Nesting {
     pub(crate) async fn run<T, F: Future>(
         self,
         group: &Arc<T>,
-        keys: Option<Arc<Places>>,
+        keys: Loading,
         load: F,
     ) -> F::Output {
         let load_here = Load { group: Arc::as_ptr(group).addr(), keys, within: self.0 };

@@ -1,5 +1,6 @@
 //! What this node does to forget keys for good, and what its peers ask of it to that end.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use carrotcache_peer::{Fate, Keys, Member, PeerError, PeerErrorKind, Purge, Purged, Reply, Step};
@@ -164,8 +165,13 @@ impl Group {
                 let error = PeerError::new(PeerErrorKind::BadRequest);
                 return Err(error.with_source("too many keys in one message"));
             }
+            let mut distinct = HashSet::with_capacity(keys.len());
             for key in keys {
                 self.check(key)?;
+                if !distinct.insert(key) {
+                    let error = PeerError::new(PeerErrorKind::BadRequest);
+                    return Err(error.with_source("a key is named twice"));
+                }
             }
         }
         Ok(())

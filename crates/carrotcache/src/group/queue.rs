@@ -2,25 +2,29 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use carrotcache_peer::Purge;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::error::RemoveError;
 
 pub(super) type Removed = Result<(), RemoveError>;
 
-/// How many bytes of keys travel together: what every node takes in one message.
+/// How many keys travel together, and how many bytes: less than every node takes in one message, so that
+/// some nodes that remove many find room for theirs at the others.
+pub(super) const MAX_BATCH_KEYS: usize = 256;
 pub(super) const MAX_BATCH_BYTES: usize = 48 << 10;
-/// How many keys may wait to be removed. Who comes later waits before that.
+/// How many keys may wait to be removed in the queue, and how many in tasks that wait for room in it.
 const MAX_WAITING_KEYS: usize = 65_536;
+const MAX_LATE_KEYS: usize = 1 << 20;
 
 /// The removes of a group that wait to travel together.
 pub(super) struct Removals {
     queue: Mutex<Queue>,
     /// Tells whoever empties the queue that there is more.
     pub(super) more: Notify,
-    /// One permit for each key that may wait.
+    /// One permit for each key that may wait in the queue.
     pub(super) room: Arc<Semaphore>,
+    /// One for each that may wait for that.
+    pub(super) late_room: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -40,21 +44,22 @@ pub(super) struct Waiting {
 
 impl Default for Removals {
     fn default() -> Self {
-        let room = Arc::new(Semaphore::new(MAX_WAITING_KEYS));
-        Self { queue: Mutex::default(), more: Notify::new(), room }
+        let [room, late_room] =
+            [MAX_WAITING_KEYS, MAX_LATE_KEYS].map(|keys| Arc::new(Semaphore::new(keys)));
+        Self { queue: Mutex::default(), more: Notify::new(), room, late_room }
     }
 }
 
 impl Removals {
-    /// Adds keys. Returns whether nobody at `home` empties the queue yet, which the caller then sees
-    /// to.
-    pub(super) fn push(&self, waiting: Waiting, home: u64) -> bool {
-        let mut queue = self.lock();
-        queue.waiting.push(waiting);
-        let is_first = queue.emptied_at.replace(home) != Some(home);
-        drop(queue);
+    /// Adds keys.
+    pub(super) fn push(&self, waiting: Waiting) {
+        self.lock().waiting.push(waiting);
         self.more.notify_one();
-        is_first
+    }
+
+    /// Returns whether nobody at `home` empties the queue yet, which the caller then sees to.
+    pub(super) fn is_left_to(&self, home: u64) -> bool {
+        self.lock().emptied_at.replace(home) != Some(home)
     }
 
     /// Takes as many as travel in one message. If nothing waits, and whoever empties the queue at
@@ -66,7 +71,7 @@ impl Removals {
             let is_first = count == 0;
             count += waiting.keys.len();
             bytes += waiting.keys.iter().map(|key| key.len()).sum::<usize>();
-            is_first || (count <= Purge::MAX_KEYS && bytes <= MAX_BATCH_BYTES)
+            is_first || (count <= MAX_BATCH_KEYS && bytes <= MAX_BATCH_BYTES)
         });
         let fits = fits.count();
         if fits == 0 && is_idle {

@@ -36,7 +36,7 @@ impl Group {
         };
         match shared.peers.picker.owner(key) {
             Owner::Local => {
-                let Some(permit) = shared.limits.try_permit() else { return };
+                let Some(permit) = self.try_permit() else { return };
                 let newer_than = Some(found.held.expires());
                 let (place, within) = (Place::Main, Nesting::default());
                 let load = Load { place, within, is_nested: false, newer_than };

@@ -29,8 +29,12 @@ use crate::peers::Peers;
 
 /// How often a remove is attempted before it promises nothing.
 const MAX_ATTEMPTS: usize = 3;
-/// How long it waits before the next attempt.
-const PAUSE: Duration = Duration::from_millis(20);
+/// How often it is attempted while there is no room for more closed keys, as when several nodes remove
+/// many at once: each has to wait for the others then.
+const MAX_REFUSALS: usize = 8;
+/// How long it waits before the next attempt, about: twice as long each time that there was no room.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(640);
 
 /// A remove on its way, or a set.
 pub(super) struct Removal {
@@ -61,6 +65,11 @@ struct Attempted {
 }
 
 impl Removal {
+    /// Returns that of keys which are not closed yet.
+    pub(super) fn new(group: &Group, keys: Keys) -> Self {
+        Self { group: group.clone(), keys, value: None, closed: None }
+    }
+
     /// Removes the keys here and from all peers.
     ///
     /// # Errors
@@ -72,19 +81,34 @@ impl Removal {
     /// Not to be dropped before it ends, as it would leave the keys closed for a while: it runs in a
     /// task of its own.
     pub(super) async fn run(mut self) -> Result<(), RemoveError> {
-        let mut attempted = Attempted::default();
-        for _ in 0..MAX_ATTEMPTS {
-            attempted = self.attempt().await;
-            if attempted.is_settled && !attempted.was_refused {
-                break;
+        let (mut attempts, mut refusals, mut pause) = (0, 0, FIRST_PAUSE);
+        let attempted = loop {
+            let attempted = self.attempt().await;
+            let is_over = match attempted {
+                Some(Attempted { was_refused: true, .. }) | None => {
+                    refusals += 1;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    refusals == MAX_REFUSALS
+                }
+                Some(Attempted { is_settled, .. }) => {
+                    attempts += 1;
+                    is_settled || attempts == MAX_ATTEMPTS
+                }
+            };
+            if is_over {
+                break attempted;
             }
             if self.group.shared.peers.rules.set_in_first_attempt {
                 self.value = None;
             }
-            sleep(PAUSE).await;
-        }
+            // By chance, or those who were in each other's way would be so again.
+            let chance = &self.group.shared.chance;
+            sleep(pause.mul_f64(0.5 + chance.fraction())).await;
+        };
+        let Some(Attempted { is_settled, unreached, plain, .. }) = attempted else {
+            return Err(self.put_off());
+        };
         self.group.shared.peers.tell_later();
-        let Attempted { is_settled, unreached, plain, .. } = attempted;
         if !is_settled {
             return Err(RemoveError::Unsettled { unreached, plain });
         }
@@ -95,20 +119,29 @@ impl Removal {
         Err(RemoveError::Incomplete { unreached, plain, stale_for_at_most })
     }
 
-    /// Attempts it once.
+    /// Removes the keys here, and owes them to everybody else, who is told later: too much is being
+    /// removed to do it in rounds.
+    pub(super) fn put_off(&self) -> RemoveError {
+        let Group { shared } = &self.group;
+        let targets = self.targets();
+        shared.peers.debts.list(&targets);
+        let owe = || shared.peers.debts.owe(&shared.name, &self.keys, &[]);
+        self.group.purge(&self.keys, None, owe);
+        shared.peers.tell_later();
+        let unreached = targets.iter().map(|peer| Arc::from(peer.label())).collect();
+        RemoveError::Unsettled { unreached, plain: Vec::new() }
+    }
+
+    /// Attempts it once; `None` if there is no room here for more closed keys.
     ///
     /// # Cancel safety
     ///
     /// As [`run`](Self::run).
-    async fn attempt(&mut self) -> Attempted {
-        let Some(me) = self.group.me() else { return self.attempt_alone() };
+    async fn attempt(&mut self) -> Option<Attempted> {
+        let Some(me) = self.group.me() else { return Some(self.attempt_alone()) };
         let targets = self.targets();
         self.group.shared.peers.debts.list(&targets);
-        let Some((attempt, token)) = self.close_here(&me) else {
-            self.remove_here_alone();
-            let unreached = targets.iter().map(|peer| Arc::from(peer.label())).collect();
-            return Attempted { unreached, ..Attempted::default() };
-        };
+        let (attempt, token) = self.close_here(&me)?;
         let (closed, mut attempted) = self.close_at(targets, &me, attempt).await;
         let mut members = vec![me.clone()];
         members.extend(closed.iter().map(|closed| closed.member.clone()));
@@ -134,7 +167,7 @@ impl Removal {
             self.group.shared.closures.open(token);
             attempted.is_settled = true;
         }
-        attempted
+        Some(attempted)
     }
 
     /// Removes the keys here, of a node whose peers cannot be told.
@@ -142,14 +175,6 @@ impl Removal {
         self.group.purge(&self.keys, None, || {});
         let plain = self.targets().iter().map(|peer| Arc::from(peer.label())).collect();
         Attempted { is_settled: true, plain, ..Attempted::default() }
-    }
-
-    /// Removes the keys here, and owes them to everybody else, who is told later: too much is closed here
-    /// to do it in rounds.
-    fn remove_here_alone(&self) {
-        let Group { shared } = &self.group;
-        let owe = || shared.peers.debts.owe(&shared.name, &self.keys, &[]);
-        self.group.purge(&self.keys, None, owe);
     }
 
     /// Returns whom a remove has to reach: the peers, those that leave among them.
@@ -190,7 +215,7 @@ impl Removal {
             let label: Arc<str> = Arc::from(peer.label());
             match answer {
                 Ok(Purged { incarnation, fate: Fate::Closed { token } }) => {
-                    peers.debts.met(&label, incarnation);
+                    peers.debts.introduce(&label, incarnation);
                     closed.push(Closed { peer, member: Member { label, incarnation }, token });
                 }
                 // It holds nothing of the group. Should it have the group one day, it is told first.

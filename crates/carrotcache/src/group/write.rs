@@ -10,13 +10,13 @@ use carrotcache_peer::Keys;
 use tokio::sync::oneshot;
 
 use super::Group;
-use super::batch::wait_for;
 use super::closures::Attempt;
 use super::purge::Opening;
 use super::queue::Removed;
 use super::remove::Removal;
 use crate::error::{RemoveError, SetError};
 use crate::held::Held;
+use crate::home::Home;
 use crate::value::IntoValue;
 
 impl Group {
@@ -130,8 +130,7 @@ impl Group {
             self.purge_alone(&Keys::All);
             return Ok(());
         }
-        let removal = Removal { group: self.clone(), keys: Keys::All, value: None, closed: None };
-        self.run_apart(removal).await
+        self.run_apart(|| Ok(Removal::new(self, Keys::All))).await
     }
 
     /// Removes `key` from all nodes, and has its owner keep `value`. Call it after the commit of just
@@ -162,7 +161,8 @@ impl Group {
         if self.is_alone() {
             self.set_alone(&keys, held);
         } else {
-            self.run_apart(self.closed_for_set(keys, fits.then_some(held))?).await?;
+            let held = fits.then_some(held);
+            self.run_apart(|| self.closed_for_set(keys.clone(), held.clone())).await?;
         }
         if fits { Ok(()) } else { Err(SetError::TooLarge { group: self.shared_name(), len }) }
     }
@@ -173,8 +173,6 @@ impl Group {
     /// first, or what it left.
     fn closed_for_set(&self, keys: Keys, value: Option<Held>) -> Result<Removal, RemoveError> {
         let peers = &self.shared.peers;
-        // Asked for first: what is closed here has to be opened by a task.
-        peers.runtime.home()?;
         // Met before they could have missed anything.
         peers.debts.list(&peers.picker.peers());
         let closed = self.me().and_then(|me| {
@@ -216,16 +214,18 @@ impl Group {
     ///
     /// # Cancel safety
     ///
-    /// May be dropped at any time; the task goes on.
-    async fn run_apart(&self, removal: Removal) -> Removed {
-        let home = self.shared.peers.runtime.home()?;
-        let (tell, told) = oneshot::channel();
-        let group = self.clone();
-        home.handle().spawn(async move {
-            let removed = removal.run().await;
-            group.count(&removed);
-            drop(tell.send(removed));
-        });
-        wait_for(&home, told).await
+    /// Once polled, it goes on if it is dropped.
+    async fn run_apart(&self, removal: impl Fn() -> Result<Removal, RemoveError>) -> Removed {
+        let start = |home: &Arc<Home>| {
+            let (tell, told) = oneshot::channel();
+            let (group, removal) = (self.clone(), removal()?);
+            home.handle().spawn(async move {
+                let removed = removal.run().await;
+                group.count(&removed);
+                drop(tell.send(removed));
+            });
+            Ok(vec![told])
+        };
+        self.at_home(start).await
     }
 }

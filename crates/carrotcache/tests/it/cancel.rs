@@ -7,6 +7,7 @@ use std::time::Duration;
 use carrotcache::GetError;
 use futures_util::FutureExt;
 
+use crate::cluster::Cluster;
 use crate::support::{Mesh, Source, group_of, until};
 
 #[tokio::test]
@@ -101,6 +102,34 @@ async fn a_circle_through_tasks_of_the_loaders_ends_with_the_load_timeout() {
     let (a, b) = tokio::join!(group.get("a"), group.get("b"));
     assert!(a.is_err() && b.is_err());
     assert_eq!(started.elapsed(), timeout);
+}
+
+/// The owner cannot be asked, so the key is loaded here, and its loader asks for it as for one of another
+/// node.
+#[tokio::test(start_paused = true)]
+async fn a_loader_that_gets_its_own_key_is_told_so_wherever_that_belongs() {
+    let cluster = Cluster::owned_by(1, 2, |builder| builder);
+    cluster.set_down(1, true);
+    let (node, again) = (cluster.node(0), cluster.node(0));
+    let loader = move |key: String| {
+        let group = again.find("again").unwrap();
+        async move {
+            let start = tokio::time::Instant::now();
+            let inner = [group.get(&key).await.unwrap_err(), {
+                let mut many = group.get_many([&key]).await;
+                many.remove(0).unwrap_err()
+            }];
+            assert!(
+                inner.iter().all(|error| matches!(error, GetError::Reentrant { .. })),
+                "{inner:?}"
+            );
+            assert!(start.elapsed().is_zero());
+            Ok::<_, std::io::Error>(Some("630"))
+        }
+    };
+    let group = node.group("again").loader(loader).build().unwrap();
+    assert_eq!(group.get("Tom").await.unwrap(), "630");
+    assert_eq!(group.get_many(["Tom", "Jack"]).await[1].as_ref().unwrap(), "630");
 }
 
 #[tokio::test]

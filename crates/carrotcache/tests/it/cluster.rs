@@ -157,9 +157,9 @@ impl Cluster {
         self.wires.is_down[node].store(is_down, Ordering::SeqCst);
     }
 
-    /// Makes a node one that cannot be told to forget.
-    pub(crate) fn set_plain(&self, node: usize) {
-        self.wires.is_plain[node].store(true, Ordering::SeqCst);
+    /// Makes a node one that cannot be told to forget, or can again.
+    pub(crate) fn set_plain(&self, node: usize, is_plain: bool) {
+        self.wires.is_plain[node].store(is_plain, Ordering::SeqCst);
     }
 
     /// Changes whom a node takes for its peers.

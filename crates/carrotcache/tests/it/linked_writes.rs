@@ -157,3 +157,23 @@ async fn removes_that_are_called_together_travel_together() {
     let messages = groups[1].stats().purges - before;
     assert!(messages <= 8, "64 removes took {messages} messages to a peer");
 }
+
+/// More than a link takes at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_sets_and_clears_at_once_are_all_done() {
+    let ring = Ring::start(2).await;
+    let groups = Rows::default().groups(&ring);
+    let changes = (0..200).map(|number| {
+        let group = groups[0].clone();
+        tokio::spawn(async move {
+            match number % 10 {
+                0 => group.clear().await.unwrap(),
+                _ => group.set(&format!("key {number}"), "set").await.unwrap(),
+            }
+        })
+    });
+    for change in changes.collect::<Vec<_>>() {
+        timeout(SOON, change).await.expect("in time").unwrap();
+    }
+    assert_eq!((groups[0].stats().owed, groups[1].stats().owed), (0, 0));
+}

@@ -322,3 +322,26 @@ async fn closed_keys_cost_a_failing_load_nothing() {
     assert_eq!(cluster.get_everywhere("Tom").await, ["Tom v1"; 3]);
     cluster.assert_sums();
 }
+
+#[tokio::test]
+async fn a_message_that_names_a_key_twice_is_refused() {
+    let cluster = three();
+    let twice = send(&cluster, these(&["Tom", "Jack", "Tom"]), Step::Close { attempt: 1 }).await;
+    assert_eq!(twice.unwrap_err().kind, PeerErrorKind::BadRequest);
+    assert_eq!(cluster.groups[1].stats().closures, 0);
+}
+
+/// Else whoever makes up names could have a node remember a thousand keys for each of them.
+#[tokio::test]
+async fn whoever_is_not_listed_is_owed_all_keys_or_none() {
+    let cluster = three();
+    let stranger = Member { label: "stranger".into(), incarnation: 7 };
+    let deadline = (Instant::now() + SECOND).into_std();
+    let close = Step::Close { attempt: 1 };
+    let purge = Purge::new("rows", these(&["Tom"]), stranger, close, deadline);
+    cluster.node(1).purge(purge).await.unwrap();
+    for key in ["a", "b", "c", "d"] {
+        cluster.groups[1].remove(key).await.unwrap();
+    }
+    assert_eq!(cluster.groups[1].stats().owed, 1);
+}

@@ -388,12 +388,69 @@ fn removes_and_tellings_go_on_after_a_runtime_that_nobody_drives() {
 
     let awake = Runtime::new().unwrap();
     let remove = async || tokio::time::timeout(Duration::from_secs(60), group.remove("Tom")).await;
-    let abandoned = awake.block_on(remove()).unwrap();
-    assert!(matches!(abandoned, Err(RemoveError::Abandoned)), "{abandoned:?}");
     awake.block_on(remove()).expect("nobody sees to it").unwrap();
     let told = async {
         tokio::time::timeout(Duration::from_secs(60), until(|| group.stats().owed == 0)).await
     };
     awake.block_on(told).expect("nobody tells it");
+    drop(asleep);
+}
+
+/// Takes the five seconds that a runtime may show no sign of life.
+#[test]
+fn a_queue_that_nobody_empties_any_more_is_emptied_elsewhere() {
+    let asleep = current_thread();
+    let cluster = asleep.block_on(async { Cluster::owned_by(1, 3, |builder| builder) });
+    let group = &cluster.groups[0];
+    // More than there is room for in the queue.
+    let keys: Vec<_> = (0..70_000).map(|key| key.to_string()).collect();
+    assert!(asleep.block_on(async { group.remove_many(&keys).now_or_never() }).is_none());
+    let awake = Runtime::new().unwrap();
+    let removed =
+        async { tokio::time::timeout(Duration::from_secs(60), group.remove("Tom")).await };
+    awake.block_on(removed).expect("it hangs").unwrap();
+    drop(asleep);
+}
+
+#[test]
+fn a_node_whose_runtime_was_shut_down_removes_on_that_of_its_caller() {
+    let home = Runtime::new().unwrap();
+    let cluster = home.block_on(async { Cluster::owned_by(1, 3, |builder| builder) });
+    let awake = Runtime::new().unwrap();
+    awake.block_on(cluster.get_everywhere("Tom"));
+    drop(home);
+    cluster.table.update();
+    let group = &cluster.groups[0];
+    let changes: [BoxFuture<'_, Result<(), RemoveError>>; 3] = [
+        group.remove("Tom").boxed(),
+        group.remove_many(["Tom", "Jack"]).boxed(),
+        group.clear().boxed(),
+    ];
+    for change in changes {
+        awake.block_on(change).unwrap();
+        assert!(group.peek("Tom").is_none());
+    }
+    assert_eq!(awake.block_on(cluster.get_everywhere("Tom")), ["Tom v2"; 3]);
+    awake.block_on(group.set("Tom", "set")).unwrap();
+    awake.shutdown_background();
+    let third = Runtime::new().unwrap();
+    third.block_on(group.set("Tom", "set again")).unwrap();
+    // It took a second attempt, which carries no value.
+    assert_eq!(third.block_on(group.get("Tom")).unwrap(), "Tom v2");
+}
+
+/// Takes the five seconds that a runtime may show no sign of life.
+#[test]
+fn a_load_on_a_runtime_that_nobody_drives_takes_no_permit_from_others() {
+    let source = Source::gated();
+    let node = Node::new();
+    let group = node.group("g").max_loads(1).loader(source.clone()).build().unwrap();
+    let asleep = current_thread();
+    assert!(asleep.block_on(async { group.get("Tom").now_or_never() }).is_none());
+    let awake = current_thread();
+    source.release(4);
+    for key in ["Jack", "Tom", "Sam"] {
+        assert_eq!(awake.block_on(group.get(key)).unwrap(), format!("{key}!"));
+    }
     drop(asleep);
 }
