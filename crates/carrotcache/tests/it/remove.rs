@@ -358,6 +358,23 @@ async fn a_remover_that_its_peers_do_not_list_is_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_remover_that_has_missed_something_is_refused_until_it_is_listed_and_told() {
+    let cluster = three();
+    cluster.list(1, &[2]);
+    cluster.list(2, &[1]);
+    cluster.groups[0].remove("Tom").await.unwrap();
+    // Of this node 0 hears nothing: who does not list it cannot tell it.
+    cluster.groups[1].remove("Sam").await.unwrap();
+    let removed = cluster.groups[0].remove("Tom").await;
+    let Err(RemoveError::Incomplete { unreached, .. }) = removed else { panic!("{removed:?}") };
+    assert_eq!(unreached.len(), 2);
+    for node in [1, 2] {
+        cluster.list(node, &[0, 1, 2].into_iter().filter(|peer| *peer != node).collect::<Vec<_>>());
+    }
+    cluster.groups[0].remove("Tom").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn peers_that_come_back_are_told_what_was_removed_while_there_were_none() {
     let cluster = three();
     cluster.get_everywhere("Tom").await;
