@@ -69,9 +69,15 @@ pub enum PeerErrorKind {
     /// The peer cannot be told to forget anything: it speaks groupcache's HTTP and no more.
     #[error("cannot be told to forget a key")]
     Plain,
+    /// The peer was asked only to look, and has no value of the key.
+    #[error("has no value cached")]
+    NotCached,
     /// The peer does not take such a request.
     #[error("does not take the request")]
     BadRequest,
+    /// The peer did not answer of late, so it was not asked this time.
+    #[error("is not asked for now, since it did not answer")]
+    Ejected,
     /// No way to the peer was found: nobody listens there, or no place was free in time.
     #[error("cannot be reached")]
     Unreachable,

@@ -54,6 +54,16 @@ pub trait Handler: Send + Sync + 'static {
         None
     }
 
+    /// Returns the answer for `key` of `group` from what is cached here, for a peer that owns the key now
+    /// and has not loaded it yet. `None` unless overridden, and whenever a value may be about to be
+    /// removed.
+    ///
+    /// It must neither load nor block.
+    fn look(&self, group: &str, key: &str) -> Option<Answer> {
+        let _ = (group, key);
+        None
+    }
+
     /// Returns the answers to requests that came together, in their order; one by one unless
     /// overridden.
     ///
@@ -76,6 +86,10 @@ pub trait Handler: Send + Sync + 'static {
 impl<H: Handler + ?Sized> Handler for Arc<H> {
     fn at_hand(&self, group: &str, key: &str) -> Option<Answer> {
         (**self).at_hand(group, key)
+    }
+
+    fn look(&self, group: &str, key: &str) -> Option<Answer> {
+        (**self).look(group, key)
     }
 
     fn answer(&self, request: Request) -> Reply {

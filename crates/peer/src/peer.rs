@@ -43,12 +43,21 @@ pub trait Picker: Send + Sync + 'static {
     /// is removed has to be removed there too.
     fn peers(&self) -> Vec<Arc<dyn Peer>>;
 
-    /// Returns who comes next for `key` after the peer labelled `failed`, which could not be asked;
-    /// `None` if nobody does, which is what a picker says that knows no order.
+    /// Returns who stands in for `key` when the peer labelled `failed` cannot be asked: the next in the
+    /// order of the ring that may be asked with [`Request::is_for_stand_in`]. `None` if nobody may,
+    /// which is what a picker says that knows no order.
     ///
     /// Asking again with the label of the answer walks on, until `None`.
     fn next(&self, key: &str, failed: &str) -> Option<Owner> {
         let _ = (key, failed);
+        None
+    }
+
+    /// Returns the peer that owned `key` until the peers changed, or this node started, a short while
+    /// ago: it may still have the value. `None` unless overridden, if it is this node or no peer any
+    /// more, and once that is too long ago.
+    fn former_owner(&self, key: &str) -> Option<Arc<dyn Peer>> {
+        let _ = key;
         None
     }
 
@@ -132,6 +141,16 @@ pub trait Peer: Send + Sync + 'static {
         for (request, completion) in requests {
             self.ask(request, completion);
         }
+    }
+
+    /// Asks whether the peer has a value cached, and returns without waiting, as [`ask`](Self::ask) does.
+    ///
+    /// The peer answers by [`Handler::look`](crate::Handler::look). A value that is not cached there
+    /// is an error of kind [`NotCached`](PeerErrorKind::NotCached), which every peer tells unless this is
+    /// overridden.
+    fn look(&self, request: Request, completion: Completion) {
+        let _ = request;
+        completion.tell(Err(PeerErrorKind::NotCached.into()));
     }
 
     /// Tells the peer to forget, and returns without waiting, as [`ask`](Self::ask) does.

@@ -40,6 +40,9 @@ pub struct Request {
     /// Whether a load at the asking node waits for the answer. An owner that bounds its loads does not
     /// keep such a one waiting for others to end: they may wait for it.
     pub is_nested: bool,
+    /// Whether the peer is asked because the key's owner cannot be. It answers as an owner does, and
+    /// keeps the value as it keeps a copy, which gives way when the owner is back.
+    pub is_for_stand_in: bool,
 }
 
 impl Request {
@@ -47,7 +50,7 @@ impl Request {
     #[must_use]
     pub fn new(group: impl Into<Arc<str>>, key: impl Into<Arc<str>>, deadline: Instant) -> Self {
         let (group, key, max_silence) = (group.into(), key.into(), Duration::MAX);
-        Self { group, key, deadline, max_silence, is_nested: false }
+        Self { group, key, deadline, max_silence, is_nested: false, is_for_stand_in: false }
     }
 
     /// Returns the request, which waits no longer than this for a sign that the owner is at it.
@@ -60,6 +63,12 @@ impl Request {
     #[must_use]
     pub fn with_nested(self, is_nested: bool) -> Self {
         Self { is_nested, ..self }
+    }
+
+    /// Returns the request, to a peer that stands in for the owner if `is_for_stand_in`.
+    #[must_use]
+    pub fn with_stand_in(self, is_for_stand_in: bool) -> Self {
+        Self { is_for_stand_in, ..self }
     }
 
     /// Returns until when an owner that is asked at `now`, and shows no sign that it is at it, has
