@@ -16,7 +16,9 @@ use super::waiter::{Unsent, Waiter, Why, is_about, millis_left};
 use crate::link::config::LinkConfig;
 use crate::link::end::End;
 use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES};
-use crate::link::frame::request::{Get, MANY_KEY_BYTES, ManyWriter, encode_get, get_bytes};
+use crate::link::frame::request::{
+    Get, GetKind, MANY_KEY_BYTES, ManyWriter, encode_get, get_bytes,
+};
 use crate::link::frame::{Header, Id, kind, len_usize};
 
 /// Gets under way, and the bytes that are to be written for them.
@@ -115,9 +117,9 @@ impl State {
         if let Some(why) = self.refusal(&waiter.request, config) {
             return Err(Unsent { waiter, why });
         }
-        let Request { group, key, deadline, is_nested, .. } = &waiter.request;
+        let Request { group, key, deadline, .. } = &waiter.request;
         let millis_left = millis_left(Instant::from_std(*deadline), now);
-        let get = Get { millis_left, group, key, is_nested: *is_nested };
+        let get = Get { millis_left, group, key, kind: GetKind::of(&waiter.request) };
         if !encode_get(&mut self.out, self.slots.next_id(), get) {
             return Err(Unsent { waiter, why: Why::TooLong });
         }
@@ -126,8 +128,7 @@ impl State {
 
     /// Takes many gets and writes their frames. Returns those that were not taken.
     ///
-    /// Those of one group and deadline that follow each other share frames, if loads wait for all of them
-    /// or for none. Each is a get of its
+    /// Those of one group, deadline and kind that follow each other share frames. Each is a get of its
     /// own from there on: it has its slot, is answered and expires by itself.
     pub(super) fn get_many(
         &mut self,
@@ -144,11 +145,12 @@ impl State {
                 unsent.push(Unsent { waiter, why });
                 continue;
             }
-            let Request { group, key, deadline, is_nested, .. } = &waiter.request;
+            let Request { group, key, deadline, .. } = &waiter.request;
+            let kind = GetKind::of(&waiter.request);
             let is_other = |(frame, first): &mut (ManyWriter, Request)| {
                 first.group != *group
                     || !is_about(first.deadline, *deadline)
-                    || first.is_nested != *is_nested
+                    || GetKind::of(first) != kind
                     || frame.is_full_for(&self.out, key, max_bytes)
             };
             if let Some((frame, _)) = open.take_if(is_other) {
@@ -156,7 +158,7 @@ impl State {
             }
             if open.is_none() {
                 let millis_left = millis_left(Instant::from_std(*deadline), now);
-                let frame = ManyWriter::begin(&mut self.out, group, millis_left, *is_nested);
+                let frame = ManyWriter::begin(&mut self.out, group, millis_left, kind);
                 open = frame.map(|frame| (frame, waiter.request.clone()));
             }
             let id = self.slots.next_id();

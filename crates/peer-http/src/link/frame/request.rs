@@ -7,8 +7,11 @@
 //! ```
 //!
 //! The time left is in milliseconds, and zero where the asker waits as long as the owner does. The flag
-//! 0x01 says that a load at the asker waits for the answer; whoever does not know it ignores it. Each
-//! key of a GET_MANY is a get of its own, with an id of its own, and is answered as one.
+//! 0x01 says that a load at the asker waits for the answer, the flag 0x02 that the key's owner cannot be
+//! asked, so that the receiver stands in for it; whoever does not know them ignores them. Each key of
+//! a GET_MANY is a get of its own, with an id of its own, and is answered as one.
+
+use carrotcache_peer::Request;
 
 use super::hello::{Fields, Hello};
 use super::purge::{self, Purging};
@@ -19,6 +22,8 @@ pub(crate) const MAX_KEYS: usize = 1_000;
 
 /// The flag of gets that a load waits for.
 const NESTED: u8 = 0x01;
+/// The flag of gets whose owner cannot be asked.
+const FOR_STAND_IN: u8 = 0x02;
 
 const TIME_BYTES: usize = 4;
 
@@ -56,8 +61,41 @@ pub(crate) struct Get<'a> {
     pub(crate) millis_left: u32,
     pub(crate) group: &'a str,
     pub(crate) key: &'a str,
+    /// What is said of it beside its names.
+    pub(crate) kind: GetKind,
+}
+
+/// What is said of gets in the flags of their frame.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct GetKind {
     /// Whether a load at the asker waits for the answer.
     pub(crate) is_nested: bool,
+    /// Whether the owner cannot be asked, so that the receiver stands in for it.
+    pub(crate) is_for_stand_in: bool,
+}
+
+impl GetKind {
+    /// Returns that of a request.
+    pub(crate) fn of(request: &Request) -> Self {
+        let Request { is_nested, is_for_stand_in, .. } = *request;
+        Self { is_nested, is_for_stand_in }
+    }
+
+    /// Returns a request of this kind.
+    pub(crate) fn mark(self, request: Request) -> Request {
+        request.with_nested(self.is_nested).with_stand_in(self.is_for_stand_in)
+    }
+
+    fn flags(self) -> u8 {
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        flag(self.is_nested, NESTED) | flag(self.is_for_stand_in, FOR_STAND_IN)
+    }
+
+    /// Flags that this version does not know are for others.
+    fn of_flags(flags: u8) -> Self {
+        let is_set = |flag| flags & flag != 0;
+        Self { is_nested: is_set(NESTED), is_for_stand_in: is_set(FOR_STAND_IN) }
+    }
 }
 
 impl<'a> FromAsker<'a> {
@@ -97,7 +135,7 @@ pub(crate) fn get_bytes(group: &str, key: &str) -> usize {
 pub(crate) fn encode_get(out: &mut Vec<u8>, id: Id, get: Get<'_>) -> bool {
     let Ok(aux) = u16::try_from(get.group.len()) else { return false };
     let bytes = get_bytes(get.group, get.key);
-    let flags = flags(get.is_nested);
+    let flags = get.kind.flags();
     let header = Header { len: len_u32(bytes), kind: kind::GET, flags, aux, id };
     out.reserve(HEADER_BYTES + bytes);
     out.extend_from_slice(&header.encode());
@@ -107,21 +145,12 @@ pub(crate) fn encode_get(out: &mut Vec<u8>, id: Id, get: Get<'_>) -> bool {
     true
 }
 
-/// Returns the flags of a frame of gets.
-fn flags(is_nested: bool) -> u8 {
-    if is_nested { NESTED } else { 0 }
-}
-
-fn is_nested(header: Header) -> bool {
-    header.flags & NESTED != 0
-}
-
 fn decode_get(header: Header, payload: &[u8]) -> Result<Get<'_>, FrameError> {
     let (millis_left, names) = time_left(header.kind, payload)?;
     // Looked at once: both names are text if they are together, and the cut is between two characters.
     let names = text(header.kind, names)?.split_at_checked(header.aux.into());
     let (group, key) = names.ok_or(cut_group(header.kind))?;
-    Ok(Get { millis_left, group, key, is_nested: is_nested(header) })
+    Ok(Get { millis_left, group, key, kind: GetKind::of_flags(header.flags) })
 }
 
 /// Returns the time left, and what follows.
@@ -149,7 +178,7 @@ fn text(kind: u8, bytes: &[u8]) -> Result<&str, FrameError> {
 pub(crate) struct GetMany<'a> {
     pub(crate) millis_left: u32,
     pub(crate) group: &'a str,
-    is_nested: bool,
+    kind: GetKind,
     keys: &'a [u8],
 }
 
@@ -164,7 +193,7 @@ impl<'a> GetMany<'a> {
         let names = names.split_at_checked(header.aux.into());
         let (group, keys) = names.ok_or(cut_group(header.kind))?;
         let group = text(header.kind, group)?;
-        let many = Self { millis_left, group, is_nested: is_nested(header), keys };
+        let many = Self { millis_left, group, kind: GetKind::of_flags(header.flags), keys };
         // All of it is looked at before any of it is answered.
         for (at, key) in many.gets().enumerate() {
             key?;
@@ -178,7 +207,7 @@ impl<'a> GetMany<'a> {
 
     /// Returns the gets, in order, up to the first that is malformed.
     pub(crate) fn gets(&self) -> impl Iterator<Item = Result<(Id, Get<'a>), FrameError>> + use<'a> {
-        let Self { millis_left, group, is_nested, keys } = *self;
+        let Self { millis_left, group, kind, keys } = *self;
         let mut fields = Fields(keys);
         std::iter::from_fn(move || {
             if fields.0.is_empty() {
@@ -188,7 +217,7 @@ impl<'a> GetMany<'a> {
             if key.is_err() {
                 fields.0 = &[]; // Nothing behind it can be found.
             }
-            Some(key.map(|(id, key)| (id, Get { millis_left, group, key, is_nested })))
+            Some(key.map(|(id, key)| (id, Get { millis_left, group, key, kind })))
         })
     }
 }
@@ -221,14 +250,14 @@ impl ManyWriter {
         out: &mut Vec<u8>,
         group: &str,
         millis_left: u32,
-        is_nested: bool,
+        kind: GetKind,
     ) -> Option<Self> {
         let aux = u16::try_from(group.len()).ok()?;
         let start = out.len();
         out.extend_from_slice(&[0; HEADER_BYTES]);
         out.extend_from_slice(&millis_left.to_le_bytes());
         out.extend_from_slice(group.as_bytes());
-        Some(Self { start, keys: 0, aux, flags: flags(is_nested) })
+        Some(Self { start, keys: 0, aux, flags: kind.flags() })
     }
 
     /// Returns whether the frame has no room for a key, in a payload of up to `max_bytes`.
@@ -277,7 +306,7 @@ mod tests {
 
     fn many(keys: &[&str]) -> Vec<u8> {
         let mut out = b"before".to_vec();
-        let mut writer = ManyWriter::begin(&mut out, "g", 250, false).unwrap();
+        let mut writer = ManyWriter::begin(&mut out, "g", 250, GetKind::default()).unwrap();
         for (slot, key) in (0..).zip(keys) {
             assert!(writer.push(&mut out, id(slot), key));
         }
@@ -287,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_get_has_its_golden_bytes() {
-        let get = Get { millis_left: 250, group: "scores", key: "Töm", is_nested: false };
+        let get = Get { millis_left: 250, group: "scores", key: "Töm", kind: GetKind::default() };
         let mut out = Vec::new();
         assert!(encode_get(&mut out, id(3), get));
         assert_eq!(out[..16], [14, 0, 0, 0, 2, 0, 6, 0, 3, 0, 0, 0, 7, 0, 0, 0]);
@@ -296,20 +325,25 @@ mod tests {
     }
 
     #[test]
-    fn gets_that_a_load_waits_for_have_a_flag() {
-        let get = Get { millis_left: 250, group: "scores", key: "Tom", is_nested: true };
-        let mut out = Vec::new();
-        assert!(encode_get(&mut out, id(3), get));
-        assert_eq!(out[..8], [13, 0, 0, 0, 2, 1, 6, 0]);
-        assert_eq!(decode(&out), Ok(FromAsker::Get { id: id(3), get }));
+    fn what_is_said_of_gets_stands_in_their_flags() {
+        let nested = GetKind { is_nested: true, is_for_stand_in: false };
+        let for_stand_in = GetKind { is_nested: false, is_for_stand_in: true };
+        let both = GetKind { is_nested: true, is_for_stand_in: true };
+        for (kind, flags) in [(nested, 1), (for_stand_in, 2), (both, 3)] {
+            let get = Get { millis_left: 250, group: "scores", key: "Tom", kind };
+            let mut out = Vec::new();
+            assert!(encode_get(&mut out, id(3), get));
+            assert_eq!(out[..8], [13, 0, 0, 0, 2, flags, 6, 0]);
+            assert_eq!(decode(&out), Ok(FromAsker::Get { id: id(3), get }));
 
-        out.clear();
-        let mut writer = ManyWriter::begin(&mut out, "scores", 250, true).unwrap();
-        assert!(writer.push(&mut out, id(3), "Tom"));
-        writer.finish(&mut out);
-        assert_eq!(out[4..6], [3, 1]);
-        let Ok(FromAsker::GetMany(many)) = decode(&out) else { panic!("many gets") };
-        assert_eq!(many.gets().collect::<Vec<_>>(), [Ok((id(3), get))]);
+            out.clear();
+            let mut writer = ManyWriter::begin(&mut out, "scores", 250, kind).unwrap();
+            assert!(writer.push(&mut out, id(3), "Tom"));
+            writer.finish(&mut out);
+            assert_eq!(out[4..6], [3, flags]);
+            let Ok(FromAsker::GetMany(many)) = decode(&out) else { panic!("many gets") };
+            assert_eq!(many.gets().collect::<Vec<_>>(), [Ok((id(3), get))]);
+        }
     }
 
     #[test]
@@ -319,7 +353,7 @@ mod tests {
         assert_eq!(out[16..], *b"\xfa\0\0\0g\0\0\0\0\x07\0\0\0\x02\0ab\x01\0\0\0\x07\0\0\0\0\0");
         let Ok(FromAsker::GetMany(many)) = decode(&out) else { panic!("many gets") };
         let gets: Vec<_> = many.gets().map(Result::unwrap).collect();
-        let get = |key| Get { millis_left: 250, group: "g", key, is_nested: false };
+        let get = |key| Get { millis_left: 250, group: "g", key, kind: GetKind::default() };
         assert_eq!(gets, [(id(0), get("ab")), (id(1), get(""))]);
     }
 

@@ -212,7 +212,7 @@ impl<H: Handler> Desk<H> {
         };
         let deadline = now + time_left;
         let request = Request::new(Arc::clone(&self.group), get.key, deadline.into_std());
-        Some(request.with_nested(get.is_nested))
+        Some(get.kind.mark(request))
     }
 
     /// Answers the get that asked for the link, which may want nothing else.

@@ -31,7 +31,7 @@ use super::config::LinkConfig;
 use super::end::End;
 use super::frame::refusal::Refusal;
 use super::frame::reply::{Prefix, ValueHead, encode_refusal};
-use super::frame::request::{FromAsker, Get, encode_get};
+use super::frame::request::{FromAsker, Get, GetKind, encode_get};
 use super::frame::{HEADER_BYTES, Header, Id, kind};
 use super::owner::{Activity, Serving};
 use crate::config::Config;
@@ -253,6 +253,10 @@ fn value_frame(id: Id, value: &[u8]) -> Vec<u8> {
 
 fn get_frame(id: Id, group: &str, key: &str) -> Vec<u8> {
     let mut frame = Vec::new();
-    assert!(encode_get(&mut frame, id, Get { millis_left: 60_000, group, key, is_nested: false }));
+    assert!(encode_get(
+        &mut frame,
+        id,
+        Get { millis_left: 60_000, group, key, kind: GetKind::default() }
+    ));
     frame
 }

@@ -150,7 +150,7 @@ async fn the_time_that_the_asker_has_left_bounds_its_load() {
         encode_get(
             &mut frame,
             id(slot),
-            Get { millis_left, group: "g", key: "load k", is_nested: false },
+            Get { millis_left, group: "g", key: "load k", kind: GetKind::default() },
         );
         served.wire.send(&frame).await;
         served.wire.expect(kind::LOADING, id(slot)).await;

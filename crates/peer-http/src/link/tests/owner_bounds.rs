@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::owner::{Owner, Served};
 use super::*;
-use crate::link::frame::request::ManyWriter;
+use crate::link::frame::request::{GetKind, ManyWriter};
 use crate::wire::outcome::Outcome;
 
 #[tokio::test(start_paused = true)]
@@ -122,7 +122,7 @@ async fn a_link_is_not_idle_when_a_long_load_has_ended() {
     assert!(encode_get(
         &mut frame,
         id(0),
-        Get { millis_left: u32::MAX, group: "g", key: "load k", is_nested: false }
+        Get { millis_left: u32::MAX, group: "g", key: "load k", kind: GetKind::default() }
     ));
     served.wire.send(&frame).await;
     served.wire.expect(kind::LOADING, id(0)).await;
@@ -181,7 +181,8 @@ async fn the_large_values_of_one_frame_go_over_http_when_too_many_are_queued() {
     wire.hello().await;
     wire.expect(kind::HELLO, Id::default()).await;
     let mut frame = Vec::new();
-    let mut many = ManyWriter::begin(&mut frame, "g", 60_000, false).expect("a short name");
+    let mut many =
+        ManyWriter::begin(&mut frame, "g", 60_000, GetKind::default()).expect("a short name");
     for slot in 0..1_000 {
         assert!(many.push(&mut frame, id(slot), "k"));
     }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use carrotcache_peer::{Handler, Reply};
 
 use super::*;
-use crate::link::frame::request::ManyWriter;
+use crate::link::frame::request::{GetKind, ManyWriter};
 use crate::wire::outcome::Outcome;
 
 /// Has keys that begin with `hit` at hand, and answers others together: `load` after a while, what ends
@@ -45,10 +45,14 @@ impl Handler for Together {
     }
 }
 
+const USUAL: GetKind = GetKind { is_nested: false, is_for_stand_in: false };
+const NESTED: GetKind = GetKind { is_nested: true, is_for_stand_in: false };
+const FOR_STAND_IN: GetKind = GetKind { is_nested: false, is_for_stand_in: true };
+
 /// Returns a frame with a get for each key, the first of them in slot zero.
-fn many(group: &str, is_nested: bool, keys: &[&str]) -> Vec<u8> {
+fn many(group: &str, kind: GetKind, keys: &[&str]) -> Vec<u8> {
     let mut frame = Vec::new();
-    let mut writer = ManyWriter::begin(&mut frame, group, 60_000, is_nested).expect("a short name");
+    let mut writer = ManyWriter::begin(&mut frame, group, 60_000, kind).expect("a short name");
     for (slot, key) in (0..).zip(keys) {
         assert!(writer.push(&mut frame, id(slot), key));
     }
@@ -70,39 +74,42 @@ async fn wire(handler: Together, link: LinkConfig) -> Wire {
 async fn what_is_not_at_hand_of_one_frame_is_handed_over_together() {
     let handler = Together::default();
     let mut wire = wire(handler.clone(), LinkConfig::default()).await;
-    let first = many("g", false, &["a", "hit", "load", "b"]);
-    wire.send(&[first, many("h", true, &["c"]), many("g", false, &["hit"])].concat()).await;
+    let first = many("g", USUAL, &["a", "hit", "load", "b"]);
+    let others = [many("h", NESTED, &["c"]), many("h", FOR_STAND_IN, &["d", "hit"])].concat();
+    wire.send(&[first, others, many("g", USUAL, &["hit"])].concat()).await;
     // What is at hand does not wait for the others to be looked at.
     wire.expect_value(id(1), b"hit").await;
     wire.expect_value(id(0), b"a").await;
     wire.expect(kind::LOADING, id(2)).await;
     wire.expect_value(id(3), b"b").await;
     wire.expect_value(id(0), b"c").await;
+    wire.expect_value(id(1), b"hit").await;
+    wire.expect_value(id(0), b"d").await;
     wire.expect_value(id(0), b"hit").await;
     wire.expect_value(id(2), b"loaded").await;
-    assert_eq!(handler.keys(), [vec!["a", "load", "b"], vec!["c"]]);
+    assert_eq!(handler.keys(), [vec!["a", "load", "b"], vec!["c"], vec!["d"]]);
     let asked = handler.asked.lock().unwrap();
-    let nested: Vec<_> = asked.iter().flatten().map(|request| request.is_nested).collect();
-    assert_eq!(nested, [false, false, false, true]);
+    let kinds: Vec<_> = asked.iter().flatten().map(GetKind::of).collect();
+    assert_eq!(kinds, [USUAL, USUAL, USUAL, NESTED, FOR_STAND_IN]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_an_error_of_each_get_that_was_handed_over() {
     let mut wire = wire(Together::default(), LinkConfig::default()).await;
-    wire.send(&many("g", false, &["a", "hit", "panic"])).await;
+    wire.send(&many("g", USUAL, &["a", "hit", "panic"])).await;
     wire.expect_value(id(1), b"hit").await;
     for slot in [0, 2] {
         let refusal = Refusal::Outcome(Outcome::Overloaded);
         assert_eq!(wire.expect_refusal(id(slot), refusal).await, "the handler panicked");
     }
-    wire.send(&many("g", false, &["after"])).await;
+    wire.send(&many("g", USUAL, &["after"])).await;
     wire.expect_value(id(0), b"after").await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_get_that_the_handler_passes_over_is_refused() {
     let mut wire = wire(Together::default(), LinkConfig::default()).await;
-    wire.send(&many("g", false, &["a", "few", "b"])).await;
+    wire.send(&many("g", USUAL, &["a", "few", "b"])).await;
     wire.expect_value(id(0), b"a").await;
     for slot in [1, 2] {
         let refusal = Refusal::Outcome(Outcome::Overloaded);
@@ -114,7 +121,7 @@ async fn a_get_that_the_handler_passes_over_is_refused() {
 async fn loads_of_one_frame_beyond_the_bound_are_refused() {
     let link = LinkConfig { max_loads: 2, ..LinkConfig::default() };
     let mut wire = wire(Together::default(), link).await;
-    wire.send(&many("g", false, &["load", "load", "load", "", "hit"])).await;
+    wire.send(&many("g", USUAL, &["load", "load", "load", "", "hit"])).await;
     wire.expect_refusal(id(3), Refusal::Outcome(Outcome::Invalid)).await;
     wire.expect_value(id(4), b"hit").await;
     for slot in [0, 1] {
@@ -127,33 +134,34 @@ async fn loads_of_one_frame_beyond_the_bound_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn askers_say_which_gets_loads_wait_for() {
+async fn askers_say_which_gets_loads_wait_for_and_which_a_stand_in_is_asked() {
     let (asker, mut owner) = Asker::met().await;
-    let nested = |key| {
+    let of_kind = |key, kind: GetKind| {
         let (mut waiter, told) = waiter(key);
-        waiter.request.is_nested = true;
+        waiter.request = kind.mark(waiter.request);
         (waiter, told)
     };
-    let (alone, _told) = nested("alone");
+    let (alone, _told) = of_kind("alone", NESTED);
     asker.link.get(alone).expect("it is sent");
-    // Those that a load waits for have frames of their own.
+    // Those of a kind have frames of their own.
+    let kinds = [("a", NESTED), ("b", NESTED), ("c", USUAL), ("d", FOR_STAND_IN)];
     let (asked, _told): (Vec<_>, Vec<_>) =
-        [nested("a"), nested("b"), waiter("c"), nested("d")].into_iter().unzip();
+        kinds.into_iter().map(|(key, kind)| of_kind(key, kind)).unzip();
     assert!(asker.link.get_many(asked).is_empty());
     let mut frames = Vec::new();
     for _ in 0..4 {
         let (header, payload) = owner.read().await;
         frames.push(match FromAsker::decode(header, &payload) {
-            Ok(FromAsker::Get { get, .. }) => vec![(get.key.to_owned(), get.is_nested)],
+            Ok(FromAsker::Get { get, .. }) => vec![(get.key.to_owned(), get.kind)],
             Ok(FromAsker::GetMany(many)) => many
                 .gets()
-                .map(|get| get.map(|(_, get)| (get.key.to_owned(), get.is_nested)).unwrap())
+                .map(|get| get.map(|(_, get)| (get.key.to_owned(), get.kind)).unwrap())
                 .collect(),
             other => panic!("no gets: {other:?}"),
         });
     }
-    let get = |key: &str, is_nested| (key.to_owned(), is_nested);
-    assert_eq!(frames[0], [get("alone", true)]);
-    assert_eq!(frames[1], [get("a", true), get("b", true)]);
-    assert_eq!(frames[2..], [[get("c", false)], [get("d", true)]]);
+    let get = |key: &str, kind| (key.to_owned(), kind);
+    assert_eq!(frames[0], [get("alone", NESTED)]);
+    assert_eq!(frames[1], [get("a", NESTED), get("b", NESTED)]);
+    assert_eq!(frames[2..], [[get("c", USUAL)], [get("d", FOR_STAND_IN)]]);
 }

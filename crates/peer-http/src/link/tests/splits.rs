@@ -9,7 +9,7 @@ use proptest::test_runner::Config as Cases;
 use super::*;
 use crate::link::frame::hello::Hello;
 use crate::link::frame::purge::{Bounds, encode as encode_purge, encode_purged};
-use crate::link::frame::request::ManyWriter;
+use crate::link::frame::request::{GetKind, ManyWriter};
 use crate::link::scripted::{Script, check_asker, check_owner, tell};
 use crate::wire::outcome::Outcome;
 
@@ -67,7 +67,7 @@ fn purge(number: u32, group: &str, key: &str) -> Vec<u8> {
 
 fn many(keys: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut writer = ManyWriter::begin(&mut out, "g", 250, false).unwrap();
+    let mut writer = ManyWriter::begin(&mut out, "g", 250, GetKind::default()).unwrap();
     for (number, key) in (0..).zip(keys) {
         assert!(writer.push(&mut out, nth(number), key));
     }
