@@ -3,7 +3,8 @@
 //! *Main* holds keys that this node owns, *hot* copies of popular keys that others own. Both draw
 //! on one budget of bytes, so a node whose peers are gone may fill it with copies, and a node alone
 //! with its own keys. When room is needed, hot gives way once it holds more than an eighth of what
-//! main holds (golang/groupcache, `populateCache`).
+//! main holds (golang/groupcache, `populateCache`). While owners cannot be asked, hot is where their
+//! keys are kept, and gives way only beyond half of the budget.
 //!
 //! Of keys that are not there *absent* remembers just that, if the group is told to. It has a small
 //! budget of its own, so that no flood of such keys takes room from values.
@@ -18,6 +19,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::freshness::Freshness;
 use crate::held::{Age, Held};
+use crate::outages::OwnersAway;
 use crate::stats::CacheStats;
 
 /// Bytes that an entry is charged beside its key and its value.
@@ -29,6 +31,9 @@ pub const ENTRY_OVERHEAD_BYTES: u64 = 160;
 
 /// Hot is the victim once it holds more than main's bytes divided by this.
 const HOT_SHARE: u64 = 8;
+
+/// While an owner is away, hot is the victim once it holds more than the budget divided by this.
+const HOT_SHARE_OF_ALL: u64 = 2;
 
 /// Absent may hold the group's bytes divided by this.
 const ABSENT_SHARE: u64 = 16;
@@ -64,6 +69,7 @@ pub(crate) struct GroupCache {
     /// `None` if absences are not remembered.
     absent: Option<Entries>,
     clock: Arc<Clock>,
+    owners_away: Arc<OwnersAway>,
     chance: Chance,
     main_evictions: AtomicU64,
     hot_evictions: AtomicU64,
@@ -74,7 +80,12 @@ pub(crate) struct GroupCache {
 
 impl GroupCache {
     /// Makes empty caches that together may hold `max_bytes`.
-    pub(crate) fn new(max_bytes: u64, freshness: &Freshness, clock: Arc<Clock>) -> Self {
+    pub(crate) fn new(
+        max_bytes: u64,
+        freshness: &Freshness,
+        clock: Arc<Clock>,
+        owners_away: Arc<OwnersAway>,
+    ) -> Self {
         let absent_bytes = match freshness.not_found_time_to_live {
             Some(_) => max_bytes / ABSENT_SHARE,
             None => 0,
@@ -93,6 +104,7 @@ impl GroupCache {
             hot,
             absent,
             clock,
+            owners_away,
             chance: Chance::default(),
             main_evictions: AtomicU64::new(0),
             hot_evictions: AtomicU64::new(0),
@@ -255,7 +267,11 @@ impl GroupCache {
 
     /// Evicts one entry; `false` if there is none.
     fn evict_one(&self) -> bool {
-        let is_hot_first = self.hot.weight() > self.main.weight() / HOT_SHARE;
+        let share = match self.owners_away.are_any(|| self.clock.roughly()) {
+            true => self.budget.max() / HOT_SHARE_OF_ALL,
+            false => self.main.weight() / HOT_SHARE,
+        };
+        let is_hot_first = self.hot.weight() > share;
         (is_hot_first && self.evict_from_hot()) || self.evict_from_main() || self.evict_from_hot()
     }
 

@@ -96,6 +96,7 @@
 //! [`singleflight`], [`peer`] and, with the default feature `http`, `peer_http`. Without that feature
 //! the facade needs no HTTP; a [`Picker`] of your own links the nodes, as [`peer`] shows.
 
+mod budget;
 mod builder;
 mod bulk;
 mod cache;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use carrotcache_peer::{Answer, Handler, PeerErrorKind, Picker, Purge, Purged, Reply, Request};
 use tokio::runtime::Handle;
 
+use crate::budget::{Budget, Rates};
 use crate::builder::GroupBuilder;
 use crate::clock::Clock;
 use crate::debts::Debts;
@@ -62,7 +63,7 @@ impl Node {
     /// Returns a builder, for a node that has peers or a runtime of its own.
     #[must_use]
     pub fn builder() -> NodeBuilder {
-        NodeBuilder { peers: Peers::none(), runtime: None }
+        NodeBuilder { peers: Peers::none(), runtime: None, rates: Rates::default() }
     }
 
     /// Starts a new group of this node. It is part of the node once it is built.
@@ -151,6 +152,7 @@ impl std::fmt::Debug for Node {
 pub struct NodeBuilder {
     peers: Peers,
     runtime: Option<Handle>,
+    rates: Rates,
 }
 
 impl NodeBuilder {
@@ -182,6 +184,29 @@ impl NodeBuilder {
     #[must_use]
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// Bounds how many loads this node runs of keys that are another node's to load: neither does it own
+    /// them, nor is it the first to stand in for their owner. Unless set, as many as 20 % of the gets
+    /// that miss here, and 10 a second on top.
+    ///
+    /// When an owner cannot be asked, the next node on the ring [stands in](Picker::next) for it, and
+    /// loads its keys without such a bound. When that one cannot be asked either, each of the others
+    /// loads for itself. A database that suddenly had all those loads to bear would fail next, so there
+    /// may be few of them. What they do not use up is saved, up to ten seconds' worth (as in Finagle's
+    /// retry budget). With zero for both there are none.
+    ///
+    /// A get beyond that has what is stale, within
+    /// [`stale_if_error`](GroupBuilder::stale_if_error), or else ends at once in
+    /// [`GetError::Overloaded`](crate::GetError::Overloaded). A call of the
+    /// [bulk loader](crate::BulkLoader) is one load.
+    ///
+    /// A transport that names no stand-ins, as `next` does unless it is written, has all nodes load what
+    /// its owner cannot be asked for, and none of this applies.
+    #[must_use]
+    pub fn loads_for_others(mut self, percent_of_misses: u32, per_second: u32) -> Self {
+        self.rates = Rates { percent: percent_of_misses, per_second };
         self
     }
 
@@ -228,7 +253,8 @@ impl NodeBuilder {
     /// Returns the node.
     #[must_use]
     pub fn build(self) -> Node {
-        let Self { mut peers, runtime } = self;
+        let Self { mut peers, runtime, rates } = self;
+        peers.budget = Budget::new(rates, peers.clock.now());
         peers.runtime = Runtime::new(runtime.or_else(|| Handle::try_current().ok()));
         Node { registry: Registry::default(), peers: Arc::new(peers) }
     }

@@ -1,7 +1,7 @@
 //! Which peers fail, so that the log tells when it began and when it was over, and not each get.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Outages {
         self.count.store(failing.len(), Ordering::Relaxed);
         drop(failing);
         let (peer, kind) = (&**peer, error.kind);
-        tracing::warn!(peer, %kind, "a peer began to fail: its keys are loaded here");
+        tracing::warn!(peer, %kind, "a peer began to fail: its keys are had elsewhere");
         let error: &(dyn std::error::Error + 'static) = error;
         tracing::debug!(peer, error, "how the peer began to fail");
     }
@@ -73,5 +73,32 @@ impl Outages {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Outage>> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When an owner could last not be asked, by this node or by a peer that it stands in for an owner for.
+#[derive(Default)]
+pub(crate) struct OwnersAway {
+    /// One more than the time in milliseconds; zero if that was never so.
+    last: AtomicU64,
+}
+
+/// How long after that an owner is taken to be away, in milliseconds.
+const AWAY: u64 = 10_000;
+
+impl OwnersAway {
+    pub(crate) fn note(&self, now: u64) {
+        // Most often it is noted already: who only reads shares the line.
+        if self.last.load(Ordering::Relaxed) != now.saturating_add(1) {
+            self.last.store(now.saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether an owner is away. The time is asked for only if one ever was.
+    pub(crate) fn are_any(&self, now: impl FnOnce() -> u64) -> bool {
+        match self.last.load(Ordering::Relaxed) {
+            0 => false,
+            last => now().saturating_sub(last) < AWAY,
+        }
     }
 }

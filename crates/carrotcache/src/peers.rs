@@ -7,9 +7,10 @@ use std::time::Duration;
 use carrotcache_peer::{Owner, Peer, PeerError, Picker};
 use carrotcache_singleflight as singleflight;
 
+use crate::budget::{Budget, Rates};
 use crate::clock::Clock;
 use crate::debts::Debts;
-use crate::outages::Outages;
+use crate::outages::{Outages, OwnersAway};
 use crate::rules::Rules;
 use crate::runtime::Runtime;
 
@@ -23,6 +24,9 @@ pub(crate) struct Peers {
     pub(crate) timeout: Duration,
     pub(crate) runtime: Runtime,
     pub(crate) outages: Outages,
+    pub(crate) owners_away: Arc<OwnersAway>,
+    /// The loads here of what is another node's to load.
+    pub(crate) budget: Budget,
     pub(crate) clock: Arc<Clock>,
     /// What peers have missed of what was removed.
     pub(crate) debts: Debts,
@@ -39,6 +43,8 @@ impl Peers {
             timeout: PEER_TIMEOUT,
             runtime: Runtime::new(None),
             outages: Outages::default(),
+            owners_away: Arc::default(),
+            budget: Budget::new(Rates::default(), clock.now()),
             debts: Debts::new(Arc::clone(&clock)),
             clock,
             teller: Teller::default(),

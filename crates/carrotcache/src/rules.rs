@@ -15,6 +15,8 @@ pub(crate) struct Rules {
     pub(crate) second_mark: bool,
     /// A peer that is owed a purge is told before it is asked.
     pub(crate) told_before_asked: bool,
+    /// So is a peer that is asked because the owner cannot be.
+    pub(crate) stand_in_told_before_asked: bool,
     /// All who took part in a remove remember who did not, and not the remover alone.
     pub(crate) all_remember: bool,
     /// A set carries its value in its first attempt only.
@@ -30,6 +32,7 @@ impl Rules {
         closed: true,
         second_mark: true,
         told_before_asked: true,
+        stand_in_told_before_asked: true,
         all_remember: true,
         set_in_first_attempt: true,
     };

@@ -38,6 +38,14 @@ pub struct Stats {
     pub peer_loads: u64,
     /// Owners that could not be asked. Verdicts are not among them.
     pub peer_errors: u64,
+    /// Answers had from nodes that stood in for owners among `peer_errors`: values, and verdicts too.
+    pub stand_in_loads: u64,
+    /// Gets that came from peers that could not ask the owner, and that nothing was cached for: this
+    /// node stood in.
+    pub served_as_stand_in: u64,
+    /// Keys, among those whose owner could not be asked, that were not loaded here, since that was not
+    /// this node's to do and its [budget](crate::NodeBuilder::loads_for_others) was used up.
+    pub loads_over_budget: u64,
     /// Gets that missed, and went on to a load.
     pub loads: u64,
     /// Calls of [`get_cached`](crate::Group::get_cached) that found nothing.
@@ -115,6 +123,9 @@ pub(crate) struct Counters {
     pub(crate) looks_missed: Counter,
     pub(crate) peer_loads: Counter,
     pub(crate) peer_errors: Counter,
+    pub(crate) stand_in_loads: Counter,
+    pub(crate) served_as_stand_in: Counter,
+    pub(crate) loads_over_budget: Counter,
     pub(crate) loads_deduped: Counter,
     pub(crate) local_loads: Counter,
     pub(crate) local_load_errs: Counter,
@@ -184,6 +195,9 @@ impl Counters {
             cache_hits: hits + self.late_hits.get(),
             peer_loads: self.peer_loads.get(),
             peer_errors: self.peer_errors.get(),
+            stand_in_loads: self.stand_in_loads.get(),
+            served_as_stand_in: self.served_as_stand_in.get(),
+            loads_over_budget: self.loads_over_budget.get(),
             loads,
             looks_missed,
             loads_deduped: self.loads_deduped.get(),

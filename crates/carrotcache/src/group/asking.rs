@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use carrotcache_peer::{Completion, Peer};
+use carrotcache_peer::{Completion, Owner, Peer, Request};
 
 use super::Group;
 use super::flights::{Fetched, Leader, Led, Where};
@@ -99,17 +99,46 @@ impl Group {
         .await
     }
 
-    /// Asks an owner for keys that it has been asked for, this time on behalf of a load.
+    /// Asks an owner for keys that it has been asked for, this time on behalf of a load. If it cannot be
+    /// asked, then who stands in for it has perhaps been asked already, and is asked again too.
     fn ask_again<'a>(&self, keys: impl Iterator<Item = &'a str>, owner: &Arc<dyn Peer>) {
-        // The answer comes by the flight.
-        let question = |key| (self.request_for(Arc::from(key), true), Completion::new(drop));
-        let questions: Vec<_> = keys.map(question).collect();
-        if questions.is_empty() {
-            return;
-        }
         let Ok(home) = self.shared.peers.runtime.home() else { return };
         let _entered = (!home.is_here()).then(|| home.handle().enter());
-        quietly(|| owner.ask_many(questions));
+        let deadline = self.forward_deadline();
+        let question = |key| {
+            let request = self.request_for(Arc::from(key), deadline, true);
+            let again = Again { group: self.clone(), request: request.clone() };
+            let (owner, home) = (Arc::clone(owner), Arc::clone(&home));
+            // The answer comes by the flight.
+            let completion = Completion::new(move |answer| {
+                if answer.is_err_and(|error| !error.is_verdict()) {
+                    // In a task, as a flight goes on.
+                    home.handle().spawn(async move { again.ask_stand_in(&*owner) });
+                }
+            });
+            (request, completion)
+        };
+        let questions: Vec<_> = keys.map(question).collect();
+        if !questions.is_empty() {
+            quietly(|| owner.ask_many(questions));
+        }
+    }
+}
+
+/// What an owner was asked once more.
+struct Again {
+    group: Group,
+    request: Request,
+}
+
+impl Again {
+    fn ask_stand_in(self, owner: &dyn Peer) {
+        let Self { group, request } = self;
+        quietly(|| {
+            if let Some(Owner::Remote(peer)) = group.next_after(&request.key, owner) {
+                peer.ask(request.with_stand_in(true), Completion::new(drop));
+            }
+        });
     }
 }
 

@@ -1,4 +1,4 @@
-//! The FORWARD flight: the owner is asked.
+//! The FORWARD flight: the owner is asked, or whoever stands in for it.
 
 use std::sync::Arc;
 
@@ -9,9 +9,8 @@ use tracing::{Instrument, Span};
 use super::backoff::Refresh;
 use super::flights::{Leader, Led, Ticket, Where};
 use super::nesting::Nesting;
-use super::purpose::Load;
-use super::together::Together;
-use super::{Group, LONGEST};
+use super::stand_in::Batch;
+use super::{Group, LONGEST, Shared};
 use crate::cache::Place;
 use crate::debts::Standing;
 use crate::error::GetError;
@@ -45,10 +44,10 @@ impl Group {
         owner: &Arc<dyn Peer>,
         within: &Nesting,
     ) {
-        let together = self.shared.loaders.bulk().map(|_| Arc::default());
+        let batch = Batch::default();
         let forwards = led.into_iter().filter_map(|led| {
             let forward = self.new_forward(led, at, owner, within.clone(), None)?;
-            Some(Forward { together: together.clone(), ..forward })
+            Some(Forward { batch: Some(Arc::clone(&batch)), ..forward })
         });
         let forwards: Vec<_> = forwards.collect();
         let _entered = (!at.is_here).then(|| at.home.handle().enter());
@@ -74,7 +73,9 @@ impl Group {
         Some(Forward {
             group: self.clone(),
             key,
-            owner: Arc::clone(owner),
+            peer: Arc::clone(owner),
+            turn: Turn::Owner,
+            deadline: None,
             ticket,
             leader,
             asked: self.shared.clock.now(),
@@ -85,60 +86,76 @@ impl Group {
             known: None,
             tellings: 0,
             asking: Asking(Some(self.clone())),
-            together: None,
+            batch: None,
         })
     }
 
     /// Returns what an owner is asked, with the two limits that the transport keeps to.
+    pub(super) fn request_for(&self, key: Arc<str>, deadline: Instant, is_nested: bool) -> Request {
+        Request::new(self.shared_name(), key, deadline.into_std())
+            .with_max_silence(self.shared.peers.timeout.min(LONGEST))
+            .with_nested(is_nested)
+    }
+
+    /// Returns until when a forward that begins now is waited for. Called within the home, since it is of
+    /// the clock that the transport will look at.
     ///
     /// An owner that says that it is loading may take as long as a load may. It gets the peer timeout
     /// on top, so that its verdict, that the load took too long, is here before the flight gives up
     /// and loads a second time.
-    pub(super) fn request_for(&self, key: Arc<str>, is_nested: bool) -> Request {
-        let shared = &self.shared;
-        let max_silence = shared.peers.timeout.min(LONGEST);
-        let longest_wait = shared.load_timeout.saturating_add(max_silence).min(LONGEST);
-        // The deadline is one of the clock that the transport will look at, which is the home's.
-        let deadline = Instant::now() + longest_wait;
-        Request::new(self.shared_name(), key, deadline.into_std())
-            .with_max_silence(max_silence)
-            .with_nested(is_nested)
+    pub(super) fn forward_deadline(&self) -> Instant {
+        let Shared { load_timeout, peers, .. } = &*self.shared;
+        Instant::now() + load_timeout.saturating_add(peers.timeout).min(LONGEST)
     }
 }
 
-/// A flight that waits for its owner's answer.
+/// A flight that waits for an owner's answer, or for that of whoever stands in for it.
 ///
 /// No task stands behind it. The transport has the completion, which has this, which ends the flight.
-struct Forward {
-    group: Group,
-    key: Arc<str>,
-    owner: Arc<dyn Peer>,
-    leader: Leader,
+pub(super) struct Forward {
+    pub(super) group: Group,
+    pub(super) key: Arc<str>,
+    /// Who is asked, and what that is to the key.
+    pub(super) peer: Arc<dyn Peer>,
+    pub(super) turn: Turn,
+    /// Until when it is waited for, by whomever; `None` until somebody is asked.
+    pub(super) deadline: Option<Instant>,
+    pub(super) leader: Leader,
     ticket: Ticket,
-    /// When the owner was asked. What it says of time counts from here, so a copy never outlives what
+    /// When the peer was asked. What it says of time counts from here, so a copy never outlives what
     /// it is a copy of.
     asked: u64,
     /// The load that waits for the value.
-    within: Nesting,
+    pub(super) within: Nesting,
     /// `None` if somebody waits for the value, and has none.
-    refresh: Option<Refresh>,
-    home: Arc<Home>,
-    span: Span,
+    pub(super) refresh: Option<Refresh>,
+    pub(super) home: Arc<Home>,
+    pub(super) span: Span,
     /// The process that is asked, if that is known and matters.
     known: Option<u64>,
-    /// How often the owner was told what it had missed.
+    /// How often the peer was told what it had missed.
     tellings: usize,
     asking: Asking,
-    /// Those that were asked for with it, and that the owner could not be asked for: all of them are
-    /// loaded here at once. An owner that dies must not turn one query into a thousand. `None` if it is
-    /// loaded on its own.
-    together: Option<Arc<Together<Forward>>>,
+    /// Those that were asked for with it, with whom it goes on if the peer could not be asked. `None` if
+    /// it was asked for on its own, and while it waits there.
+    pub(super) batch: Option<Batch>,
+}
+
+/// Whose turn it is to bring the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    Owner,
+    /// The owner could not be asked.
+    StandIn,
+    /// No other node can.
+    Here,
 }
 
 /// Counts what comes of asking an owner: that it could not be asked, if this is dropped before.
 struct Asking(Option<Group>);
 
 impl Asking {
+    /// Counts that, if it has not been counted yet.
     fn end(&mut self, was_asked: bool) {
         if let Some(Group { shared }) = self.0.take() {
             let counters = &shared.counters;
@@ -154,44 +171,53 @@ impl Drop for Asking {
     }
 }
 
-/// How often an owner is told what it has missed, for one get. One that is another process each time
+/// How often a peer is told what it has missed, for one get. One that is another process each time
 /// is not asked.
 const MAX_TELLINGS: usize = 2;
 
 impl Forward {
-    /// Asks the owner, and returns without waiting. Called within the home.
-    fn ask(self, owner: &dyn Peer) {
-        if let Some((request, completion)) = self.question(owner) {
+    /// Returns the forward as one that asks `peer`, which stands in for the owner.
+    pub(super) fn at_stand_in(self, peer: &Arc<dyn Peer>, batch: Option<&Batch>) -> Self {
+        let (peer, turn) = (Arc::clone(peer), Turn::StandIn);
+        let (asked, batch) = (self.group.shared.clock.now(), batch.map(Arc::clone));
+        Self { peer, turn, asked, batch, known: None, tellings: 0, ..self }
+    }
+
+    /// Asks the peer, and returns without waiting. Called within the home.
+    pub(super) fn ask(self, peer: &dyn Peer) {
+        if let Some((request, completion)) = self.question(peer) {
             // A transport that panics drops the completion, which tells an error. The panic itself is
             // of no use to whoever wants the value.
-            quietly(|| owner.ask(request, completion));
+            quietly(|| peer.ask(request, completion));
         }
     }
 
-    /// Asks the owner for many keys at once, as [`ask`](Self::ask) for one.
-    fn ask_many(forwards: Vec<Self>, owner: &dyn Peer) {
-        let ask = |forward: Self| forward.question(owner);
+    /// Asks the peer for many keys at once, as [`ask`](Self::ask) for one.
+    pub(super) fn ask_many(forwards: Vec<Self>, peer: &dyn Peer) {
+        let ask = |forward: Self| forward.question(peer);
         let questions: Vec<_> = forwards.into_iter().filter_map(ask).collect();
         if !questions.is_empty() {
-            quietly(|| owner.ask_many(questions));
+            quietly(|| peer.ask_many(questions));
         }
     }
 
-    /// Returns what the owner is asked, and what ends the flight with its answer.
+    /// Returns what the peer is asked, and what ends the flight with its answer.
     ///
-    /// An owner that has missed a remove is told first: what it says before is not believed. Then there
+    /// A peer that has missed a remove is told first: what it says before is not believed. Then there
     /// is nothing to ask now.
-    fn question(mut self, owner: &dyn Peer) -> Option<(Request, Completion)> {
-        let peers = &self.group.shared.peers;
-        let standing = match peers.debts.can_be_any() && peers.rules.told_before_asked {
-            true => peers.debts.standing(owner.label()),
+    fn question(mut self, peer: &dyn Peer) -> Option<(Request, Completion)> {
+        let deadline = *self.deadline.get_or_insert_with(|| self.group.forward_deadline());
+        let debts = &self.group.shared.peers.debts;
+        let standing = match debts.can_be_any() && self.is_told_before_asked() {
+            true => debts.standing(peer.label()),
             false => Standing::Even(None),
         };
         match standing {
             Standing::Even(known) => {
                 self.known = known;
-                let is_nested = self.within.is_within(&self.group.shared);
-                let request = self.group.request_for(Arc::clone(&self.key), is_nested);
+                let request =
+                    self.group.request_for(Arc::clone(&self.key), deadline, self.is_nested());
+                let request = request.with_stand_in(self.turn == Turn::StandIn);
                 return Some((request, Completion::new(move |answer| self.end(answer))));
             }
             Standing::Owed => self.tell_and_ask(),
@@ -200,19 +226,35 @@ impl Forward {
         None
     }
 
-    /// Tells the owner what it has missed, and asks it then, in a task. If it cannot be told, the value
-    /// is loaded here.
+    /// Returns whether a load waits for the value. One may have joined since the owner was asked, which
+    /// has only asked the owner once more.
+    fn is_nested(&self) -> bool {
+        let shared = &self.group.shared;
+        let is_urgent = || shared.limits.is_urgent(&self.key);
+        self.within.is_within(shared) || (self.turn == Turn::StandIn && is_urgent())
+    }
+
+    fn is_told_before_asked(&self) -> bool {
+        let rules = &self.group.shared.peers.rules;
+        match self.turn {
+            Turn::StandIn => rules.stand_in_told_before_asked,
+            _ => rules.told_before_asked,
+        }
+    }
+
+    /// Tells the peer what it has missed, and asks it then, in a task. If it cannot be told, the value
+    /// is had elsewhere.
     fn tell_and_ask(mut self) {
         let (home, span) = (Arc::clone(&self.home), self.span.clone());
         let telling = async move {
             self.tellings += 1;
             let told = match self.tellings <= MAX_TELLINGS {
-                true => self.group.shared.peers.tell(&self.owner).await.is_ok(),
+                true => self.group.shared.peers.tell(&self.peer).await.is_ok(),
                 false => false,
             };
             if told {
-                let owner = Arc::clone(&self.owner);
-                self.ask(&*owner);
+                let peer = Arc::clone(&self.peer);
+                self.ask(&*peer);
             } else {
                 self.give_up();
             }
@@ -227,12 +269,12 @@ impl Forward {
         let debts = &self.group.shared.peers.debts;
         incarnation.is_some_and(|incarnation| {
             self.known != Some(incarnation)
-                && debts.met(self.owner.label(), incarnation)
-                && self.group.shared.peers.rules.told_before_asked
+                && debts.met(self.peer.label(), incarnation)
+                && self.is_told_before_asked()
         })
     }
 
-    /// Ends the flight with the owner's answer, or starts a load if the owner could not be asked.
+    /// Ends the flight with the peer's answer, or goes on if the peer could not be asked.
     ///
     /// Runs wherever the transport has the answer, a panic's unwinding included, so it neither waits
     /// nor panics. Should what is the user's code in it panic, such as the drop of a value, the
@@ -244,7 +286,7 @@ impl Forward {
             return self.tell_and_ask();
         }
         let was_asked = answer.as_ref().map_or_else(PeerError::is_verdict, |_| true);
-        self.asking.end(was_asked);
+        self.count(was_asked);
         quietly(|| match answer {
             Ok(answer) => self.end_with(answer),
             Err(error) => {
@@ -252,6 +294,14 @@ impl Forward {
                 if was_asked { self.end_with_verdict(error) } else { self.end_unanswered(error) }
             }
         });
+    }
+
+    /// Counts whether the peer was asked.
+    fn count(&mut self, was_asked: bool) {
+        if self.turn == Turn::StandIn && was_asked {
+            self.group.shared.counters.stand_in_loads.add_one();
+        }
+        self.asking.end(was_asked);
     }
 
     fn end_with(mut self, answer: Answer) {
@@ -262,7 +312,7 @@ impl Forward {
         self.leader.finish(Ok(held));
     }
 
-    /// Keeps a copy of the owner's value if the group's policy is in favour, which it was if there is
+    /// Keeps a copy of the peer's value if the group's policy is in favour, which it was if there is
     /// one already. Of what is not there no copy is left.
     fn mirror(&self, held: Held, is_refresh: bool) -> Held {
         let shared = &self.group.shared;
@@ -291,7 +341,7 @@ impl Forward {
         }));
     }
 
-    fn end_unanswered(self, error: PeerError) {
+    fn end_unanswered(mut self, error: PeerError) {
         if error.kind == PeerErrorKind::Runtime {
             return self.leader.finish(Err(GetError::CannotAskPeers { source: error }));
         }
@@ -299,10 +349,14 @@ impl Forward {
         if error.kind != PeerErrorKind::Dropped || !self.home.is_shut_down() {
             self.group.shared.peers.outages.failed(&self.label(), &error);
         }
-        self.load_here();
+        if error.kind == PeerErrorKind::TooLarge {
+            // It would be too large from anybody.
+            self.turn = Turn::Here;
+        }
+        self.go_on();
     }
 
-    /// Notes that the owner has answered, which matters only while some peer fails.
+    /// Notes that the peer has answered, which matters only while some peer fails.
     fn note_answer(&self) {
         let outages = &self.group.shared.peers.outages;
         if outages.are_any() {
@@ -310,73 +364,15 @@ impl Forward {
         }
     }
 
-    /// Returns the label of the owner. It is the user's code, which must not run, and perhaps panic,
+    /// Returns the label of the peer. It is the user's code, which must not run, and perhaps panic,
     /// while the transport panics already.
     fn label(&self) -> Arc<str> {
-        if std::thread::panicking() { "(panicking)".into() } else { self.owner.label().into() }
+        if std::thread::panicking() { "(panicking)".into() } else { self.peer.label().into() }
     }
 
-    /// Does without the owner, which has missed a remove and cannot be told.
+    /// Does without the peer, which has missed a remove and cannot be told.
     fn give_up(mut self) {
-        self.asking.end(false);
-        self.load_here();
-    }
-
-    /// Ends the flight with what the loader brings, in a task: whoever had the answer goes on.
-    fn load_here(mut self) {
-        if let Some(together) = self.together.take() {
-            let (home, span) = (Arc::clone(&self.home), self.span.clone());
-            // What waits there does not hold it any more, or the two would hold each other for good.
-            if together.add(self) {
-                let load = async move { Self::load_all_here(together.take()) };
-                home.handle().spawn(load.instrument(span));
-            }
-            return;
-        }
-        let Self { group, key, leader, within, refresh, home, span, .. } = self;
-        let mut permit = None;
-        if refresh.is_some() && !leader.is_awaited() {
-            // A refresh does not wait for its turn.
-            permit = group.try_permit();
-            if permit.is_none() {
-                let group = group.shared_name();
-                return leader.finish(Err(GetError::Overloaded { group, key }));
-            }
-        }
-        let is_nested = within.is_within(&group.shared);
-        let newer_than = refresh.as_ref().map(Refresh::newer_than);
-        let load = Load { place: Place::Hot, within, is_nested, newer_than };
-        let load = async move {
-            let loaded = group.load(&key, load, permit).await;
-            if loaded.is_ok() {
-                refresh.into_iter().for_each(Refresh::succeeded);
-            }
-            leader.finish(loaded);
-        };
-        home.handle().spawn(load.instrument(span));
-    }
-
-    /// Ends flights with what the loader brings for them, which is asked for all of them at once.
-    fn load_all_here(forwards: Vec<Self>) {
-        let Some(Self { group, within, .. }) = forwards.first() else { return };
-        let (group, within) = (group.clone(), within.clone());
-        let is_nested = within.is_within(&group.shared);
-        let load = Load { place: Place::Hot, within, is_nested, newer_than: None };
-        match group.join_loads(forwards.iter().map(|forward| &forward.key), &load) {
-            Err(error) => {
-                forwards.into_iter().for_each(|forward| forward.leader.finish(Err(error.clone())));
-            }
-            Ok(joined) => {
-                for (forward, joined) in forwards.into_iter().zip(joined) {
-                    let Self { key, leader, home, span, .. } = forward;
-                    let (group, load) = (group.clone(), load.clone());
-                    // A task each: none waits for what is loaded elsewhere for another.
-                    let load = async move {
-                        leader.finish(group.end_of_load(&key, joined, load).await);
-                    };
-                    home.handle().spawn(load.instrument(span));
-                }
-            }
-        }
+        self.count(false);
+        self.go_on();
     }
 }

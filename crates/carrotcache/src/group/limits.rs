@@ -155,6 +155,11 @@ impl Limits {
         Urgent::new(self, key)
     }
 
+    /// Returns whether a load that has a permit waits for `key`.
+    pub(crate) fn is_urgent(&self, key: &str) -> bool {
+        self.lock().get(key).is_some_and(|noted| noted.urgent > 0)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Key>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -138,7 +138,7 @@ impl Group {
             return Some(Err(error));
         }
         let Some(found) = self.shared.cache.get(key) else {
-            self.shared.counters.loads.add_one();
+            self.note_miss();
             return None;
         };
         Some(value_of(self.use_found(key, found).into_value(), || key.into()))

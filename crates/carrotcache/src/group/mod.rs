@@ -5,8 +5,8 @@
 //! `flights` lets callers share. `limits` keeps loads from being too many, `nesting` keeps those
 //! within others from waiting for them, and `refresh` fetches what is about to expire.
 //!
-//! `many` gets many keys at once, and `bulk` loads them; `together` gathers those whose owner cannot be
-//! asked.
+//! `many` gets many keys at once, and `bulk` loads them. When an owner cannot be asked, `stand_in` says
+//! who is asked instead, or what is loaded here; `together` gathers those that go on at once.
 //!
 //! `write` is for values that change. It removes by `remove`, in two rounds over all nodes, each of
 //! which does its part by `purge`, with the keys closed meanwhile by `closures`. Removes that are
@@ -30,6 +30,7 @@ mod queue;
 mod refresh;
 mod remove;
 mod serve;
+mod stand_in;
 mod together;
 mod write;
 
@@ -142,12 +143,12 @@ impl Group {
         let name: Arc<str> = name.into();
         let Options { max_bytes, freshness, .. } = options;
         let flights = || Flights::new(Arc::clone(&name), Arc::clone(&peers));
-        let clock = Arc::clone(&peers.clock);
+        let (clock, away) = (Arc::clone(&peers.clock), Arc::clone(&peers.owners_away));
         let shared = Shared {
             max_key_bytes: options.max_key_bytes,
             load_timeout: options.load_timeout,
             loaders,
-            cache: GroupCache::new(max_bytes, &freshness, Arc::clone(&clock)),
+            cache: GroupCache::new(max_bytes, &freshness, Arc::clone(&clock), away),
             clock,
             chance: Chance::default(),
             freshness,
@@ -279,7 +280,7 @@ impl Group {
     ///
     /// As [`get`](Self::get).
     async fn fetch(&self, key: &str) -> Fetched {
-        self.shared.counters.loads.add_one();
+        self.note_miss();
         // Callers that miss in a loop, with a loader that is always ready, give others a turn.
         tokio::task::coop::consume_budget().await;
         let within = Nesting::here();
@@ -295,6 +296,12 @@ impl Group {
             Owner::Remote(peer) => self.forward(key, &peer, &within).await,
         };
         self.or_stale(key, fetched)
+    }
+
+    /// Counts that a caller here has missed.
+    fn note_miss(&self) {
+        self.shared.counters.loads.add_one();
+        self.shared.peers.budget.missed();
     }
 
     /// Returns what was fetched, or what expired not long ago if that failed.

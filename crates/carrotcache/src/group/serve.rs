@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use carrotcache_peer::{Answer, PeerError, Reply, Request};
 
-use super::Group;
 use super::flights::{Fetched, Joined};
 use super::many::MAX_BATCH;
 use super::nesting::Nesting;
 use super::purpose::Load;
+use super::{Group, Shared};
 use crate::cache::Place;
 use crate::held::Held;
 
@@ -27,7 +27,8 @@ impl Group {
         if let Some(reply) = self.answer_now(&request) {
             return reply;
         }
-        let (group, key, load) = (self.clone(), request.key, load_for(request.is_nested));
+        let load = load_for(Kind::of(&request));
+        let (group, key) = (self.clone(), request.key);
         Reply::pending(async move {
             let loaded = group.load(&key, load, None).await;
             group.answer_fetched(&key, loaded)
@@ -42,11 +43,12 @@ impl Group {
         }
         let replies = requests.iter().map(|request| self.answer_now(request));
         let mut replies: Vec<Option<Reply>> = replies.collect();
-        // Those within loads of their askers must not wait for their turn, so they have a load apart.
-        for is_nested in [false, true] {
-            let load = load_for(is_nested);
+        // Those within loads of their askers must not wait for their turn, so they have a load apart. So
+        // have those whose values are kept elsewhere.
+        for kind in Kind::ALL {
+            let load = load_for(kind);
             let missed: Vec<usize> = (0..requests.len())
-                .filter(|&at| replies[at].is_none() && requests[at].is_nested == is_nested)
+                .filter(|&at| replies[at].is_none() && Kind::of(&requests[at]) == kind)
                 .collect();
             for batch in missed.chunks(MAX_BATCH) {
                 let keys = batch.iter().map(|&at| &requests[at].key);
@@ -78,6 +80,11 @@ impl Group {
             return Some(Reply::ready(Ok(self.answer_with(&self.use_found(key, found)))));
         }
         self.shared.counters.loads.add_one();
+        if request.is_for_stand_in {
+            let Shared { counters, peers, clock, .. } = &*self.shared;
+            counters.served_as_stand_in.add_one();
+            peers.owners_away.note(clock.now());
+        }
         None
     }
 
@@ -101,7 +108,29 @@ impl Group {
     }
 }
 
-/// A load on behalf of a peer.
-fn load_for(is_nested: bool) -> Load {
-    Load { place: Place::Main, within: Nesting::default(), is_nested, newer_than: None }
+/// What tells the requests of peers apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    is_nested: bool,
+    is_for_stand_in: bool,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [
+        Self { is_nested: false, is_for_stand_in: false },
+        Self { is_nested: true, is_for_stand_in: false },
+        Self { is_nested: false, is_for_stand_in: true },
+        Self { is_nested: true, is_for_stand_in: true },
+    ];
+
+    fn of(request: &Request) -> Self {
+        let Request { is_nested, is_for_stand_in, .. } = *request;
+        Self { is_nested, is_for_stand_in }
+    }
+}
+
+/// A load on behalf of a peer. What is another node's to keep gives way first.
+fn load_for(Kind { is_nested, is_for_stand_in }: Kind) -> Load {
+    let place = if is_for_stand_in { Place::Hot } else { Place::Main };
+    Load { place, within: Nesting::default(), is_nested, newer_than: None }
 }
