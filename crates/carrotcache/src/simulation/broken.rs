@@ -55,6 +55,12 @@ fn who_has_missed_a_purge_is_told_before_it_is_asked() {
 }
 
 #[test]
+fn who_stands_in_and_has_missed_a_purge_is_told_before_it_is_asked() {
+    let rules = Rules { stand_in_told_before_asked: false, ..Rules::ALL };
+    is_broken(About::StandIns, Breach::of(rules));
+}
+
+#[test]
 fn all_who_took_part_remember_who_did_not() {
     is_broken(About::Strangers, Breach::of(Rules { all_remember: false, ..Rules::ALL }));
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::history::{Label, Process};
-use super::peers::Known;
+use super::peers::{Ejected, Known};
 use crate::{Group, Stats};
 
 /// The nodes of a world, by their labels.
@@ -16,6 +16,8 @@ pub(super) struct Running {
     pub(super) process: Process,
     pub(super) group: Group,
     pub(super) known: Known,
+    /// Whom it takes for dead.
+    pub(super) ejected: Ejected,
     /// By how many milliseconds its clock is ahead of the world's.
     pub(super) ahead: Arc<AtomicU64>,
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use carrotcache_peer::{Completion, Member, Owner, Peer, Picker, Purge, Purged, Request};
+use carrotcache_peer::{
+    Completion, Member, Owner, Peer, PeerErrorKind, Picker, Purge, Purged, Request,
+};
 
 use super::dice::Dice;
 use super::history::Label;
@@ -57,10 +59,38 @@ impl Known {
     }
 }
 
+/// Whom one process takes for dead, and does not ask. Others may think otherwise.
+#[derive(Clone)]
+pub(super) struct Ejected(Arc<Mutex<BTreeSet<Label>>>);
+
+impl Ejected {
+    pub(super) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    pub(super) fn set(&self, label: Label, is_ejected: bool) {
+        let mut ejected = self.lock();
+        if is_ejected {
+            ejected.insert(label)
+        } else {
+            ejected.remove(&label)
+        };
+    }
+
+    fn has(&self, label: Label) -> bool {
+        self.lock().contains(&label)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<Label>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The peers of one process.
 pub(super) struct Peers {
     own: End,
     known: Known,
+    ejected: Ejected,
     dice: Dice,
     owners: Owners,
     forgets_leavers: bool,
@@ -74,14 +104,16 @@ impl Peers {
         own: End,
         labels: usize,
         known: Known,
+        ejected: Ejected,
         dice: Dice,
     ) -> Self {
         let peer = |label| {
             let (name, network) = (Label(label).to_string(), Arc::clone(network));
-            Arc::new(Remote { name, own, other: Label(label), network }) as Arc<dyn Peer>
+            let ejected = ejected.clone();
+            Arc::new(Remote { name, own, other: Label(label), network, ejected }) as Arc<dyn Peer>
         };
         let (owners, peers) = (Owners::Agreed, (0..labels).map(peer).collect());
-        Self { own, known, dice, owners, forgets_leavers: false, peers }
+        Self { own, known, ejected, dice, owners, forgets_leavers: false, peers }
     }
 
     /// Takes whom it knows for owners in this way. If it `forgets_leavers` it does what no transport
@@ -125,8 +157,12 @@ impl Picker for Peers {
 
     fn next(&self, key: &str, failed: &str) -> Option<Owner> {
         let order = self.order(key);
+        if self.owners == Owners::Fickle {
+            return (!order.is_empty()).then(|| self.owner_of(self.dice.pick(&order)));
+        }
         let at = order.iter().position(|label| label.to_string() == failed)?;
-        order.get(at + 1).map(|label| self.owner_of(*label))
+        let next = order[at + 1..].iter().find(|label| !self.ejected.has(**label));
+        next.map(|label| self.owner_of(*label))
     }
 
     fn this_node(&self) -> Option<Member> {
@@ -141,6 +177,7 @@ struct Remote {
     own: End,
     other: Label,
     network: Arc<Network>,
+    ejected: Ejected,
 }
 
 impl Peer for Remote {
@@ -153,6 +190,10 @@ impl Peer for Remote {
     }
 
     fn ask_many(&self, requests: Vec<(Request, Completion)>) {
+        if self.ejected.has(self.other) {
+            let ejected = || Err(PeerErrorKind::Ejected.into());
+            return requests.into_iter().for_each(|(_, completion)| completion.tell(ejected()));
+        }
         let network = Arc::clone(&self.network);
         tokio::spawn(network.ask(self.own, self.other, requests));
     }

@@ -41,6 +41,10 @@ pub(super) struct Plan {
     pub(super) has_faults: bool,
     /// Whether nodes join, leave and come back.
     pub(super) has_changes: bool,
+    /// Whether nodes are cut off from all others for a while, and taken for dead, rightly or not.
+    pub(super) has_outages: bool,
+    /// How many loads a node may run for others: of a hundred misses, and a second.
+    pub(super) budget: (u32, u32),
     pub(super) has_restarts: bool,
     /// Whether processes that start can be reached before they have their group.
     pub(super) has_slow_starts: bool,
@@ -115,10 +119,12 @@ pub(super) enum About {
     Leavers,
     /// Sets beside removes, that do not get through at the first attempt.
     Sets,
+    /// Owners that cannot be asked, and nodes that stand in for them and have missed something.
+    StandIns,
 }
 
 impl About {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Anything,
         Self::SlowLoads,
         Self::SlowRounds,
@@ -127,6 +133,7 @@ impl About {
         Self::NoRoom,
         Self::Leavers,
         Self::Sets,
+        Self::StandIns,
     ];
 }
 
@@ -157,6 +164,8 @@ impl Plan {
             has_threads: dice.one_in(2),
             has_faults: dice.one_in(2),
             has_changes: dice.one_in(2),
+            has_outages: dice.one_in(2),
+            budget: dice.pick(&[(20, 10), (20, 10), (20, 0), (0, 0)]),
             has_restarts: dice.one_in(3),
             has_slow_starts: dice.one_in(2),
             has_failures: dice.one_in(3),
@@ -176,6 +185,7 @@ impl Plan {
             has_jumps: false,
             has_faults: false,
             has_changes: false,
+            has_outages: false,
             has_restarts: false,
             has_failures: false,
             has_absences: false,
@@ -200,6 +210,9 @@ impl Plan {
                 ..calm
             },
             About::Leavers => Self { has_changes: true, owners: self.owners, ..calm },
+            About::StandIns => {
+                Self { owners: Owners::Agreed, has_changes: true, has_outages: true, ..calm }
+            }
             About::Sets => Self { keys: 1, sets: 2, removes: 3, has_faults: true, ..calm },
         }
     }

@@ -8,7 +8,7 @@ use super::database::Database;
 use super::history::Event;
 use super::network::{End, Network};
 use super::nodes::{Nodes, Running};
-use super::peers::Known;
+use super::peers::{Ejected, Known};
 use super::plan::Plan;
 use super::recorder::Recorder;
 use crate::{Group, GroupBuilder, Mirroring, Node};
@@ -18,6 +18,7 @@ pub(super) struct Starting {
     pub(super) own: End,
     pub(super) node: Node,
     pub(super) known: Known,
+    pub(super) ejected: Ejected,
     pub(super) ahead: Arc<AtomicU64>,
     pub(super) plan: Plan,
     pub(super) recorder: Arc<Recorder>,
@@ -33,9 +34,9 @@ impl Starting {
             return;
         }
         let group = self.group();
-        let Self { own: End { label, process }, known, ahead, .. } = self;
+        let Self { own: End { label, process }, known, ejected, ahead, .. } = self;
         self.recorder.record(Event::Starts { process, label, lists: known.listed() });
-        self.nodes.set(label, Some(Running { process, group, known, ahead }));
+        self.nodes.set(label, Some(Running { process, group, known, ejected, ahead }));
     }
 
     fn group(&self) -> Group {

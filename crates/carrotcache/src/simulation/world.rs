@@ -13,7 +13,7 @@ use super::dice::{Dice, Pace, Pause};
 use super::history::{Event, History, Key, Label, Process};
 use super::network::{End, Network};
 use super::nodes::{Nodes, Running};
-use super::peers::{Known, Listing, Peers};
+use super::peers::{Ejected, Known, Listing, Peers};
 use super::plan::{Breach, Plan};
 use super::recorder::Recorder;
 use super::start::Starting;
@@ -167,6 +167,9 @@ impl World {
             for other in (0..self.plan.most_nodes).map(Label) {
                 let runs = running.contains(&other);
                 self.list(*label, other, if runs { Listing::Active } else { Listing::Absent });
+                if let Some(node) = self.nodes.get(*label) {
+                    node.ejected.set(other, false);
+                }
             }
         }
     }
@@ -212,6 +215,8 @@ impl World {
             1 if self.plan.has_changes => self.change_membership(),
             2..=6 if self.plan.has_changes => self.learn(),
             7 if self.plan.has_faults => self.cut(),
+            12 | 13 if self.plan.has_outages => self.be_away(),
+            14 | 15 if self.plan.has_outages => self.eject(self.users.label(), Pause::Turns(0)),
             10 if self.plan.has_jumps => self.jump(Pause::Turns(0)),
             8 | 9 => self.get_many(),
             11 => self.users.look(self.users.label(), self.users.key()),
@@ -275,18 +280,22 @@ impl World {
         let known = Known::new(self.directory.clone());
         known.set(label, Listing::Active);
         let (own, dice) = (End { label, process }, self.dice.fork());
-        let peers = Peers::new(&self.network, own, labels, known.clone(), dice);
+        let ejected = Ejected::new();
+        let peers = Peers::new(&self.network, own, labels, known.clone(), ejected.clone(), dice);
         let peers = peers.with(self.plan.owners, self.breach.forgets_leavers);
         let (recorder, ahead) = (Arc::clone(&self.recorder), Arc::<AtomicU64>::default());
         let is_ahead = Arc::clone(&ahead);
         let clock =
             move || recorder.now() + Duration::from_millis(is_ahead.load(Ordering::Relaxed));
-        let node = Node::builder().peers(peers).clock(clock).rules(self.breach.rules).build();
+        let (percent, per_second) = self.plan.budget;
+        let node = Node::builder().peers(peers).clock(clock).rules(self.breach.rules);
+        let node = node.loads_for_others(percent, per_second).build();
         self.network.connect(own, node.clone());
         let starting = Starting {
             own,
             node,
             known,
+            ejected,
             ahead,
             plan: self.plan,
             recorder: Arc::clone(&self.recorder),
@@ -376,5 +385,39 @@ impl World {
             network.cut(one, other, false);
             recorder.note(|| format!("{one} and {other} reach each other again"));
         });
+    }
+
+    /// Cuts a node off from all others for a while, most of which find out.
+    fn be_away(&mut self) {
+        let away = self.users.label();
+        let time = Duration::from_millis(self.dice.pick(&[50, 400, 3_000, 8_000]));
+        let (network, recorder) = (Arc::clone(&self.network), Arc::clone(&self.recorder));
+        let others: Vec<_> = (0..self.plan.most_nodes).map(Label).collect();
+        self.begun.spawn(async move {
+            recorder.note(|| format!("{away} is away"));
+            others.iter().for_each(|other| network.cut(away, *other, true));
+            sleep(time).await;
+            others.iter().for_each(|other| network.cut(away, *other, false));
+            recorder.note(|| format!("{away} is back"));
+        });
+        self.eject(away, self.dice.pause(Pace::Quick));
+    }
+
+    /// Has some nodes take another for dead, soon and each for a time of its own, and so not ask it.
+    fn eject(&mut self, dead: Label, soon: Pause) {
+        let askers = self.nodes.running().into_iter().filter(|label| *label != dead);
+        for asker in askers.filter(|_| !self.dice.one_in(3)).collect::<Vec<_>>() {
+            let Some(Running { ejected, process, .. }) = self.nodes.get(asker) else { continue };
+            let time = Duration::from_millis(self.dice.pick(&[100, 1_000, 5_000]));
+            let recorder = Arc::clone(&self.recorder);
+            self.begun.spawn(async move {
+                soon.wait().await;
+                recorder.note(|| format!("{process} takes {dead} for dead"));
+                ejected.set(dead, true);
+                sleep(time).await;
+                ejected.set(dead, false);
+                recorder.note(|| format!("{process} asks {dead} again"));
+            });
+        }
     }
 }

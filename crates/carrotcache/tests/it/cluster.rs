@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use carrotcache::peer::{Completion, Keys, Member, Purge, Purged, Step};
+use carrotcache::peer::{Completion, Keys, Member, Purge, Purged, Reply, Step};
 use carrotcache::{
     Answer, Group, GroupBuilder, Handler, Node, Owner, Peer, PeerError, PeerErrorKind, Picker,
     Request,
@@ -50,9 +50,19 @@ impl Sent<'_> {
     }
 }
 
+/// A question of a node to a peer, whatever number of keys it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) keys: usize,
+    pub(crate) is_for_stand_in: bool,
+}
+
 type Router = dyn Fn(&Sent<'_>) -> Way + Send + Sync;
 type Configure = dyn Fn(GroupBuilder) -> GroupBuilder + Send + Sync;
 type OwnerOf = dyn Fn(usize, &str) -> usize + Send + Sync;
+type OrderOf = dyn Fn(&str) -> Vec<usize> + Send + Sync;
 
 /// Nodes that have a group `rows` over one table.
 pub(crate) struct Cluster {
@@ -61,6 +71,8 @@ pub(crate) struct Cluster {
     pub(crate) hand: Hand,
     pub(crate) wires: Arc<Wires>,
     configure: Box<Configure>,
+    /// How many loads a node may run for others: of a hundred misses, and a second.
+    budget: (u32, u32),
 }
 
 /// The transport of a [`Cluster`].
@@ -70,6 +82,11 @@ pub(crate) struct Wires {
     is_down: Vec<AtomicBool>,
     is_plain: Vec<AtomicBool>,
     asked: Vec<AtomicUsize>,
+    questions: Mutex<Vec<Asked>>,
+    /// Which nodes a node does not ask.
+    ejected: Mutex<Vec<Vec<usize>>>,
+    /// Who is next for a key; nobody, unless set.
+    order: Mutex<Arc<OrderOf>>,
     /// Whom each node takes for its peers.
     lists: Mutex<Vec<Vec<usize>>>,
     owner: Box<OwnerOf>,
@@ -107,6 +124,9 @@ impl Cluster {
             is_down: (0..count).map(|_| AtomicBool::new(false)).collect(),
             is_plain: (0..count).map(|_| AtomicBool::new(false)).collect(),
             asked: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+            questions: Mutex::default(),
+            ejected: Mutex::new(vec![Vec::new(); count]),
+            order: Mutex::new(Arc::new(|_: &str| Vec::new())),
             lists: Mutex::new((0..count).map(others).collect()),
             owner: Box::new(owner),
             router: Mutex::new(Arc::new(|_: &Sent<'_>| Way::Arrives)),
@@ -117,7 +137,8 @@ impl Cluster {
             log: Mutex::default(),
         });
         let (table, configure) = (Table::new(), Box::new(configure));
-        let mut cluster = Self { groups: Vec::new(), table, hand, wires, configure };
+        let (groups, budget) = (Vec::new(), (20, 10));
+        let mut cluster = Self { groups, table, hand, wires, configure, budget };
         for node in 0..count {
             let (node, group) = cluster.start(node);
             cluster.wires.nodes.lock().unwrap().push(node);
@@ -129,7 +150,9 @@ impl Cluster {
     fn start(&self, me: usize) -> (Node, Group) {
         let offset = Duration::from_secs(1_000 * me as u64);
         let picker = WiresPicker { me, wires: Arc::clone(&self.wires) };
-        let node = Node::builder().peers(picker).clock(self.hand.clock(offset)).build();
+        let (percent, per_second) = self.budget;
+        let node = Node::builder().peers(picker).clock(self.hand.clock(offset));
+        let node = node.loads_for_others(percent, per_second).build();
         let group = (self.configure)(node.group("rows").loader(self.table.clone()));
         let group = group.build().unwrap();
         (node, group)
@@ -143,8 +166,29 @@ impl Cluster {
         self.groups[me] = group;
     }
 
+    /// Starts a node anew that may run so many loads for others: of a hundred misses, and a second.
+    pub(crate) fn restart_with_budget(&mut self, me: usize, percent: u32, per_second: u32) {
+        self.budget = (percent, per_second);
+        self.restart(me);
+    }
+
     pub(crate) fn node(&self, node: usize) -> Node {
         self.wires.node(node)
+    }
+
+    /// Has the nodes know who is next for a key.
+    pub(crate) fn set_order(&self, order: impl Fn(&str) -> Vec<usize> + Send + Sync + 'static) {
+        *self.wires.order.lock().unwrap() = Arc::new(order);
+    }
+
+    /// Changes which nodes a node does not ask.
+    pub(crate) fn eject(&self, asker: usize, ejected: &[usize]) {
+        self.wires.ejected.lock().unwrap()[asker] = ejected.to_vec();
+    }
+
+    /// Takes what nodes have asked each other until now.
+    pub(crate) fn take_questions(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.wires.questions.lock().unwrap())
     }
 
     /// The node as its peers name it.
@@ -227,6 +271,18 @@ impl Picker for WiresPicker {
         list.into_iter().map(|peer| self.wires.peer(self.me, peer)).collect()
     }
 
+    fn next(&self, key: &str, failed: &str) -> Option<Owner> {
+        let order = Arc::clone(&self.wires.order.lock().unwrap());
+        let order = order(key);
+        let at = order.iter().position(|node| format!("node {node}") == failed)?;
+        let ejected = self.wires.ejected.lock().unwrap()[self.me].clone();
+        let next = order[at + 1..].iter().find(|node| !ejected.contains(node))?;
+        Some(match *next == self.me {
+            true => Owner::Local,
+            false => Owner::Remote(self.wires.peer(self.me, *next)),
+        })
+    }
+
     fn this_node(&self) -> Option<Member> {
         Some(self.wires.member(self.me))
     }
@@ -251,12 +307,19 @@ impl Wires {
         if is_down { Err(PeerErrorKind::Unreachable.into()) } else { Ok(()) }
     }
 
-    async fn ask(&self, from: usize, to: usize, request: Request) -> Result<Answer, PeerError> {
-        self.asked[to].fetch_add(1, Ordering::SeqCst);
-        self.check(from, to)?;
-        let (there, back) = *self.delays.lock().unwrap();
-        self.hand.advance(there);
-        let answer = self.node(to).answer(request).await?;
+    /// Hands requests to a node, in one message.
+    fn hand_over(&self, from: usize, to: usize, requests: Vec<Request>) -> Vec<Reply> {
+        self.asked[to].fetch_add(requests.len(), Ordering::SeqCst);
+        if let Err(error) = self.check(from, to) {
+            return requests.iter().map(|_| Reply::ready(Err(error.clone()))).collect();
+        }
+        self.hand.advance(self.delays.lock().unwrap().0);
+        self.node(to).answer_many(requests)
+    }
+
+    async fn bring(&self, from: usize, to: usize, reply: Reply) -> Result<Answer, PeerError> {
+        let answer = reply.await?;
+        let back = self.delays.lock().unwrap().1;
         self.hand.advance(back);
         self.check(from, to)?;
         if self.is_plain[to].load(Ordering::SeqCst) {
@@ -324,11 +387,32 @@ impl Peer for WiresPeer {
     }
 
     fn ask(&self, request: Request, completion: Completion) {
+        self.ask_many(vec![(request, completion)]);
+    }
+
+    fn ask_many(&self, questions: Vec<(Request, Completion)>) {
         let (from, to, wires) = (self.from, self.to, Arc::clone(&self.wires));
+        let (requests, completions): (Vec<_>, Vec<_>) = questions.into_iter().unzip();
+        if wires.ejected.lock().unwrap()[from].contains(&to) {
+            let ejected = || Err(PeerErrorKind::Ejected.into());
+            return completions.into_iter().for_each(|one| one.tell(ejected()));
+        }
+        let is_for_stand_in = requests.iter().any(|request| request.is_for_stand_in);
+        let asked = Asked { from, to, keys: requests.len(), is_for_stand_in };
+        wires.questions.lock().unwrap().push(asked);
         tokio::spawn(async move {
-            let deadline = Instant::from_std(request.deadline);
-            let answer = timeout_at(deadline, wires.ask(from, to, request)).await;
-            completion.tell(answer.unwrap_or(Err(PeerErrorKind::TimedOut.into())));
+            let deadlines: Vec<_> = requests.iter().map(|request| request.deadline).collect();
+            let replies = wires.hand_over(from, to, requests);
+            for ((reply, deadline), completion) in
+                replies.into_iter().zip(deadlines).zip(completions)
+            {
+                let wires = Arc::clone(&wires);
+                tokio::spawn(async move {
+                    let answer = wires.bring(from, to, reply);
+                    let answer = timeout_at(Instant::from_std(deadline), answer).await;
+                    completion.tell(answer.unwrap_or(Err(PeerErrorKind::TimedOut.into())));
+                });
+            }
         });
     }
 

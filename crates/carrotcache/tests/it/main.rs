@@ -38,5 +38,8 @@ mod rows;
 mod runtimes;
 mod set;
 mod stale_if_error;
+mod stand_in;
+mod stand_in_budget;
+mod stand_in_many;
 mod support;
 mod transport;
