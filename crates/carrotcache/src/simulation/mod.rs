@@ -1,5 +1,6 @@
 //! A simulated cluster: whole nodes on one thread, a clock that stands still while anything is to be
-//! done, and between the nodes a network that delays, reorders, loses, cuts and repeats.
+//! done, and between the nodes a network that delays, reorders, loses, cuts and repeats. Nodes are away
+//! for a while, and taken for dead, and others stand in for them.
 //!
 //! ```text
 //!   seed ─▶ Plan, Dice ─▶ World: begins a get, a remove, a restart … now and then
@@ -28,6 +29,7 @@ mod dice;
 mod history;
 mod network;
 mod nodes;
+mod outages;
 mod peers;
 mod plan;
 mod recorder;

@@ -220,6 +220,7 @@ impl Network {
         // Over a network goes what is left of the time.
         requests.iter_mut().for_each(|request| request.deadline = deadline_in(left));
         let keys: Vec<_> = requests.iter().map(|request| parse_key(&request.key)).collect();
+        let stands_in = requests.iter().any(|request| request.is_for_stand_in);
         let (answerer, asked) = (End { label: to, process: station.process }, self.recorder.now());
         let replies = answers(&station.node, requests);
         for ((key, reply), completion) in keys.into_iter().zip(replies).zip(completions) {
@@ -231,7 +232,8 @@ impl Network {
                 if let Ok(answer) = &answer {
                     let got = answer.entry.value().map_or(Got::Absent, read);
                     let process = from.process;
-                    network.recorder.record(Event::Arrives { process, key, got, asked });
+                    let arrives = Event::Arrives { process, key, got, asked, stands_in };
+                    network.recorder.record(arrives);
                 }
                 completion.tell(answer);
             });

@@ -23,19 +23,19 @@ use crate::rules::other_threads;
 
 /// All nodes of one schedule, and what lies between them.
 pub(super) struct World {
-    plan: Plan,
+    pub(super) plan: Plan,
     breach: Breach,
-    dice: Arc<Dice>,
-    recorder: Arc<Recorder>,
-    network: Arc<Network>,
+    pub(super) dice: Arc<Dice>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) network: Arc<Network>,
     database: Arc<Database>,
-    nodes: Arc<Nodes>,
-    users: Users,
+    pub(super) nodes: Arc<Nodes>,
+    pub(super) users: Users,
     /// What the directory says of each label.
     directory: Vec<Listing>,
     processes: u64,
     /// What was begun.
-    begun: JoinSet<()>,
+    pub(super) begun: JoinSet<()>,
 }
 
 /// No schedule takes as long as this, unless somebody waits for ever.
@@ -371,53 +371,5 @@ impl World {
             self.recorder.record(Event::Lists { process, lists: known.listed() });
         }
         listing
-    }
-
-    /// Cuts two nodes off from each other for a while.
-    fn cut(&mut self) {
-        let (one, other) = (self.users.label(), self.users.label());
-        let time = Duration::from_millis(self.dice.pick(&[50, 400, 3_000, 8_000]));
-        let (network, recorder) = (Arc::clone(&self.network), Arc::clone(&self.recorder));
-        self.begun.spawn(async move {
-            recorder.note(|| format!("{one} and {other} are cut off from each other"));
-            network.cut(one, other, true);
-            sleep(time).await;
-            network.cut(one, other, false);
-            recorder.note(|| format!("{one} and {other} reach each other again"));
-        });
-    }
-
-    /// Cuts a node off from all others for a while, most of which find out.
-    fn be_away(&mut self) {
-        let away = self.users.label();
-        let time = Duration::from_millis(self.dice.pick(&[50, 400, 3_000, 8_000]));
-        let (network, recorder) = (Arc::clone(&self.network), Arc::clone(&self.recorder));
-        let others: Vec<_> = (0..self.plan.most_nodes).map(Label).collect();
-        self.begun.spawn(async move {
-            recorder.note(|| format!("{away} is away"));
-            others.iter().for_each(|other| network.cut(away, *other, true));
-            sleep(time).await;
-            others.iter().for_each(|other| network.cut(away, *other, false));
-            recorder.note(|| format!("{away} is back"));
-        });
-        self.eject(away, self.dice.pause(Pace::Quick));
-    }
-
-    /// Has some nodes take another for dead, soon and each for a time of its own, and so not ask it.
-    fn eject(&mut self, dead: Label, soon: Pause) {
-        let askers = self.nodes.running().into_iter().filter(|label| *label != dead);
-        for asker in askers.filter(|_| !self.dice.one_in(3)).collect::<Vec<_>>() {
-            let Some(Running { ejected, process, .. }) = self.nodes.get(asker) else { continue };
-            let time = Duration::from_millis(self.dice.pick(&[100, 1_000, 5_000]));
-            let recorder = Arc::clone(&self.recorder);
-            self.begun.spawn(async move {
-                soon.wait().await;
-                recorder.note(|| format!("{process} takes {dead} for dead"));
-                ejected.set(dead, true);
-                sleep(time).await;
-                ejected.set(dead, false);
-                recorder.note(|| format!("{process} asks {dead} again"));
-            });
-        }
     }
 }

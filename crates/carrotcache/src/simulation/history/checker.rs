@@ -35,6 +35,8 @@ pub(in crate::simulation) struct Checked {
     pub(in crate::simulation) complete: usize,
     pub(in crate::simulation) incomplete: usize,
     pub(in crate::simulation) failed: usize,
+    /// Answers of nodes that stood in for an owner.
+    pub(in crate::simulation) stand_ins: usize,
 }
 
 /// Something that may not happen.
@@ -130,7 +132,8 @@ impl Checker {
                 let get = self.gets.remove(&get).expect("a get begins before it ends");
                 return self.judge(&get, got);
             }
-            Event::Arrives { process, key, got, asked } => {
+            Event::Arrives { process, key, got, asked, stands_in } => {
+                self.checked.stand_ins += usize::from(stands_in);
                 self.process(process).arrived.push(Arrived { at, key, got, asked });
             }
             Event::RemoveBegins { remove, process, keys, sets } => {
@@ -335,5 +338,6 @@ impl Checked {
         self.complete += other.complete;
         self.incomplete += other.incomplete;
         self.failed += other.failed;
+        self.stand_ins += other.stand_ins;
     }
 }

@@ -51,8 +51,9 @@ pub(in crate::simulation) enum Event {
     GetBegins { get: Id, process: Process, key: Key },
     /// Whoever asked has an answer. A get that was dropped has none.
     GetEnds { get: Id, got: Got },
-    /// A peer's answer arrives. The peer was reached by the question at this time.
-    Arrives { process: Process, key: Key, got: Got, asked: Duration },
+    /// A peer's answer arrives. The peer was reached by the question at this time, as the owner or because
+    /// it stands in for that.
+    Arrives { process: Process, key: Key, got: Got, asked: Duration, stands_in: bool },
     /// Keys are to be removed, after a commit.
     RemoveBegins { remove: Id, process: Process, keys: Keys, sets: Option<Lifetime> },
     /// A remove returns. One that was dropped does not.
@@ -197,9 +198,9 @@ impl fmt::Display for Event {
                 write!(f, "{process}: get {get} of {key} begins")
             }
             Self::GetEnds { get, got } => write!(f, "get {get} returns {got}"),
-            Self::Arrives { process, key, got, asked } => {
-                let asked = millis(*asked);
-                write!(f, "{process}: is told of {key} {got} by a peer that was asked at {asked}")
+            Self::Arrives { process, key, got, asked, stands_in } => {
+                let (asked, who) = (millis(*asked), if *stands_in { "stand-in" } else { "peer" });
+                write!(f, "{process}: is told of {key} {got} by a {who} that was asked at {asked}")
             }
             Self::RemoveBegins { remove, process, keys, sets } => {
                 let what = if sets.is_some() { "set" } else { "remove" };

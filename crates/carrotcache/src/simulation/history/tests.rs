@@ -407,7 +407,13 @@ fn who_waits_may_get_what_expires_on_its_way_or_at_once() {
         let load = story.load(A, Loaded::Value(Some(lifetime)));
         story.now += SECOND;
         let get = story.get_begins(B);
-        story.tell(Event::Arrives { process: B, key: KEY, got: value(load), asked });
+        story.tell(Event::Arrives {
+            process: B,
+            key: KEY,
+            got: value(load),
+            asked,
+            stands_in: false,
+        });
         story.get_ends(get, value(load));
         story.may_happen();
     }
@@ -419,7 +425,7 @@ fn what_a_peer_had_no_longer_when_it_was_asked_is_refused() {
     let load = story.load(A, Loaded::Value(Some(SECOND)));
     story.now += SECOND;
     let (asked, get) = (story.now, story.get_begins(B));
-    story.tell(Event::Arrives { process: B, key: KEY, got: value(load), asked });
+    story.tell(Event::Arrives { process: B, key: KEY, got: value(load), asked, stands_in: false });
     story.get_ends(get, value(load));
     story.may_not_happen("expired");
 }
