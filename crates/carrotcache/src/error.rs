@@ -58,9 +58,11 @@ pub enum GetError {
         message: Arc<str>,
     },
 
-    /// As many loads of the group run and wait as may, here or at the owner, so this one did not run. The
-    /// database is kept from more than it can bear; try again later.
-    #[error("the load of `{key}` in group `{group}` was refused: too many wait before it")]
+    /// As many loads of the group run and wait as may, here or at the owner, so this one did not run. Or
+    /// neither the owner nor its stand-in can be asked, and this node has loaded as much for others as it
+    /// [may](crate::NodeBuilder::loads_for_others). The database is kept from more than it can bear; try
+    /// again later.
+    #[error("the load of `{key}` in group `{group}` was refused: there are too many")]
     Overloaded {
         /// The group that was asked.
         group: Arc<str>,
@@ -126,7 +128,7 @@ impl GetError {
         matches!(self, Self::NotFound { .. })
     }
 
-    /// Returns `true` if the load was refused because too many wait: the same get may do later.
+    /// Returns `true` if the load was refused because there are too many: the same get may do later.
     #[must_use]
     pub fn is_overloaded(&self) -> bool {
         matches!(self, Self::Overloaded { .. })

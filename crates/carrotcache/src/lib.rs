@@ -45,7 +45,9 @@
 //!   wait for its turn      ask the owner
 //!     run the loader        ├ a value: return it; one in ten is mirrored in hot
 //!     keep it in main       ├ its verdict (not found, loader failed): return that, ask nobody else
-//!                           └ it could not be asked: LOAD flight here, kept in hot only
+//!                           └ it could not be asked: the next node on the ring stands in for it, by
+//!                             a LOAD flight there; if that is this node, or could not be asked
+//!                             either, LOAD flight here; kept in hot only
 //!
 //! a request from a peer: main ── hot ── absent ── LOAD flight. It never goes to a third node.
 //! ```
@@ -79,6 +81,9 @@
 //! - On one node at most one load of a key is under way; while nodes agree on the ring and have links
 //!   to each other, over all nodes, within the bounds of the links.
 //! - A request crosses at most one hop.
+//! - An owner that cannot be asked costs no error, and one load of a key while the askers agree that it
+//!   is away. How many loads nodes run for each other beyond that is
+//!   [bounded](NodeBuilder::loads_for_others).
 //! - What a group holds never exceeds its `max_bytes`, keys and bookkeeping counted.
 //! - Every future here may be dropped at any time; a load that everyone has left still fills the
 //!   cache.
@@ -96,7 +101,6 @@
 //! [`singleflight`], [`peer`] and, with the default feature `http`, `peer_http`. Without that feature
 //! the facade needs no HTTP; a [`Picker`] of your own links the nodes, as [`peer`] shows.
 
-mod budget;
 mod builder;
 mod bulk;
 mod cache;
@@ -108,6 +112,7 @@ mod freshness;
 mod group;
 mod held;
 mod home;
+mod load_budget;
 mod loader;
 mod names;
 mod node;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use carrotcache_peer::{Answer, Handler, PeerErrorKind, Picker, Purge, Purged, Reply, Request};
 use tokio::runtime::Handle;
 
-use crate::budget::{Budget, Rates};
 use crate::builder::GroupBuilder;
 use crate::clock::Clock;
 use crate::debts::Debts;
 use crate::group::Group;
+use crate::load_budget::{LoadBudget, Rates};
 use crate::peers::Peers;
 use crate::registry::Registry;
 use crate::runtime::Runtime;
@@ -163,7 +163,7 @@ impl NodeBuilder {
         self
     }
 
-    /// Sets how long an owner may show no sign that it is at it before the value is loaded here; 5
+    /// Sets how long an owner may show no sign that it is at it before the value is had elsewhere; 5
     /// seconds unless set.
     ///
     /// An owner that says that it is loading is waited for as long as a load may take, which the
@@ -254,7 +254,7 @@ impl NodeBuilder {
     #[must_use]
     pub fn build(self) -> Node {
         let Self { mut peers, runtime, rates } = self;
-        peers.budget = Budget::new(rates, peers.clock.now());
+        peers.load_budget = LoadBudget::new(rates, peers.clock.now());
         peers.runtime = Runtime::new(runtime.or_else(|| Handle::try_current().ok()));
         Node { registry: Registry::default(), peers: Arc::new(peers) }
     }

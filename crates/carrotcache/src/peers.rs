@@ -7,14 +7,14 @@ use std::time::Duration;
 use carrotcache_peer::{Owner, Peer, PeerError, Picker};
 use carrotcache_singleflight as singleflight;
 
-use crate::budget::{Budget, Rates};
 use crate::clock::Clock;
 use crate::debts::Debts;
+use crate::load_budget::{LoadBudget, Rates};
 use crate::outages::{Outages, OwnersAway};
 use crate::rules::Rules;
 use crate::runtime::Runtime;
 
-/// How long an owner may show no sign that it is at it before the value is loaded here, unless
+/// How long an owner may show no sign that it is at it before the value is had elsewhere, unless
 /// configured.
 const PEER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -26,7 +26,7 @@ pub(crate) struct Peers {
     pub(crate) outages: Outages,
     pub(crate) owners_away: Arc<OwnersAway>,
     /// The loads here of what is another node's to load.
-    pub(crate) budget: Budget,
+    pub(crate) load_budget: LoadBudget,
     pub(crate) clock: Arc<Clock>,
     /// What peers have missed of what was removed.
     pub(crate) debts: Debts,
@@ -44,7 +44,7 @@ impl Peers {
             runtime: Runtime::new(None),
             outages: Outages::default(),
             owners_away: Arc::default(),
-            budget: Budget::new(Rates::default(), clock.now()),
+            load_budget: LoadBudget::new(Rates::default(), clock.now()),
             debts: Debts::new(Arc::clone(&clock)),
             clock,
             teller: Teller::default(),

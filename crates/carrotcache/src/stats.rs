@@ -50,8 +50,8 @@ pub struct Stats {
     pub loads: u64,
     /// Calls of [`get_cached`](crate::Group::get_cached) that found nothing.
     pub looks_missed: u64,
-    /// Flights that went beyond their second look: `loads` less all duplicates, one more for each
-    /// owner that could not be asked, and the refreshes.
+    /// Flights that went beyond their second look: `loads` less all duplicates, one more for each load
+    /// here because an owner could not be asked, and the refreshes.
     pub loads_deduped: u64,
     /// Keys whose load did not run: too many waited before it, or everyone had left, or its runtime was
     /// shut down, before it was its turn.

@@ -301,7 +301,7 @@ impl Group {
     /// Counts that a caller here has missed.
     fn note_miss(&self) {
         self.shared.counters.loads.add_one();
-        self.shared.peers.budget.missed();
+        self.shared.peers.load_budget.missed();
     }
 
     /// Returns what was fetched, or what expired not long ago if that failed.

@@ -6,8 +6,8 @@ use crate::cache::Place;
 /// On whose behalf a load runs, and what becomes of its value.
 #[derive(Clone)]
 pub(super) struct Load {
-    /// Where the value is kept. A load because the owner could not be asked keeps it in hot only, so
-    /// that it gives way when the owner is back.
+    /// Where the value is kept. A load because the owner could not be asked, be it for a caller here or
+    /// for a peer, keeps it in hot only, so that it gives way when the owner is back.
     pub(super) place: Place,
     /// The load that waits for this one, if that is known.
     pub(super) within: Nesting,

@@ -4,7 +4,7 @@
 //!  the owner could not be asked
 //!     who is next? ─┬─ a peer ── told what it has missed ── asked ─┬─ answer, verdict: as the owner's
 //!                   │                                              └─ could not be asked either:
-//!                   │                                                 LOAD here, if the budget allows
+//!                   │                                                 LOAD here, if the load budget allows
 //!                   ├─ this node: LOAD here
 //!                   └─ nobody knows: LOAD here
 //! ```
@@ -14,7 +14,7 @@
 //!
 //! One stand-in is tried, and no second. A picker leaves out peers that it knows to be dead, so a second
 //! one matters only where two nodes died within the moment before either is known to be: of ten nodes,
-//! for one miss in 45. The budget, 20 of 100 misses, has room for those; and whoever waits has waited
+//! for one miss in 45. The load budget, 20 of 100 misses, has room for those; and whoever waits has waited
 //! for two dead nodes already.
 
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(super) type Batch = Arc<Together<Forward>>;
 enum Way {
     /// By a peer that stands in.
     Ask(Arc<dyn Peer>),
-    /// By a load here, for which it takes a right of the budget if it `needs_right`.
+    /// By a load here, for which it takes a right of the load budget if it `needs_right`.
     Load { needs_right: bool },
 }
 
@@ -121,7 +121,7 @@ impl Forward {
         }
     }
 
-    /// Returns those of `forwards` whose loads the budget allows, and refuses the others. A call of the
+    /// Returns those of `forwards` whose loads the load budget allows, and refuses the others. A call of the
     /// bulk loader is one load.
     fn with_right(forwards: Vec<Self>) -> Vec<Self> {
         let Some(Self { group, .. }) = forwards.first() else { return forwards };
@@ -204,6 +204,6 @@ impl Group {
 
     /// Takes the right to load a key here that is another node's to load, if there is one.
     fn has_right(&self) -> bool {
-        self.shared.peers.budget.take(self.shared.clock.now())
+        self.shared.peers.load_budget.take(self.shared.clock.now())
     }
 }

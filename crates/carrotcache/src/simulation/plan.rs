@@ -53,6 +53,9 @@ pub(super) struct Plan {
     pub(super) has_absences: bool,
 }
 
+/// What a node may load for others unless that is set, which is more than it ever does here.
+pub(super) const FULL_BUDGET: (u32, u32) = (20, 10);
+
 /// More loads than are ever under way on a node.
 const MANY: usize = 256;
 
@@ -165,7 +168,7 @@ impl Plan {
             has_faults: dice.one_in(2),
             has_changes: dice.one_in(2),
             has_outages: dice.one_in(2),
-            budget: dice.pick(&[(20, 10), (20, 10), (20, 0), (0, 0)]),
+            budget: dice.pick(&[FULL_BUDGET, FULL_BUDGET, (20, 0), (0, 0)]),
             has_restarts: dice.one_in(3),
             has_slow_starts: dice.one_in(2),
             has_failures: dice.one_in(3),

@@ -12,7 +12,7 @@ use super::database::{got, name, write};
 use super::dice::{Dice, Pace};
 use super::history::{Event, Id, Key, Keys, Label, Origin, Removed};
 use super::nodes::{Nodes, Running};
-use super::plan::Plan;
+use super::plan::{FULL_BUDGET, Plan};
 use super::recorder::Recorder;
 use crate::{ByteView, GetError, RemoveError, SetError};
 
@@ -143,7 +143,10 @@ impl Users {
     }
 
     fn end_get(&self, get: Id, answer: Result<ByteView, GetError>, patience: Patience) {
-        let error = answer.as_ref().err().filter(|error| !error.is_not_found());
+        // With hardly a budget a node that meets no owner it can tell, nor a stand-in, has to refuse.
+        let may_refuse = self.plan.budget != FULL_BUDGET;
+        let may_be = |error: &GetError| error.is_not_found() || may_refuse && error.is_overloaded();
+        let error = answer.as_ref().err().filter(|error| !may_be(error));
         assert!(patience != Patience::Succeeds || error.is_none(), "get {get}: {error:?}");
         let got = got(answer);
         self.recorder.record(Event::GetEnds { get, got });

@@ -81,7 +81,7 @@ async fn one_more_than_may_wait_is_refused_at_once_and_cached_keys_notice_nothin
         assert!(error.is_overloaded(), "{error:?}");
         assert_eq!(
             error.to_string(),
-            "the load of `three` in group `rows` was refused: too many wait before it"
+            "the load of `three` in group `rows` was refused: there are too many"
         );
         let cached = group.get("cached").now_or_never().expect("a hit waits for nobody");
         assert_eq!(cached.unwrap(), "cached v1");

@@ -110,7 +110,7 @@ impl Play {
         self.report.note(&format!("{name} was killed amid {requests} requests to the others"));
         self.report.note(&summary(&outcome));
         let fallen = grouped(counted.peer_errors);
-        self.report.note(&format!("{fallen} times it could not be asked, and the asker loaded"));
+        self.report.note(&format!("{fallen} times it could not be asked, and others stood in"));
         self.claim_flawless("The requests went on without one error", &outcome);
         Ok(())
     }

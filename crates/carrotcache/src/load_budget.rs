@@ -12,7 +12,7 @@ const SAVED_SECONDS: f64 = 10.0;
 /// database that sees so many times its usual queries fails next. So each node has a few rights, which
 /// grow with its misses and with time, as in a retry budget (Finagle's `RetryBudget`: 20 % of the
 /// requests and ten a second, for ten seconds).
-pub(crate) struct Budget {
+pub(crate) struct LoadBudget {
     rates: Rates,
     /// All misses of callers here until now. A miss costs no more than that.
     misses: AtomicU64,
@@ -40,7 +40,7 @@ struct Saved {
     misses: u64,
 }
 
-impl Budget {
+impl LoadBudget {
     /// Returns that of a node which begins now, with all that it can save from time alone.
     pub(crate) fn new(rates: Rates, now: u64) -> Self {
         let rights = f64::from(rates.per_second) * SAVED_SECONDS;
@@ -89,13 +89,13 @@ mod tests {
     use super::*;
 
     /// Returns how many loads may run now.
-    fn take_all(budget: &Budget, now: u64) -> usize {
+    fn take_all(budget: &LoadBudget, now: u64) -> usize {
         (0..100_000).take_while(|_| budget.take(now)).count()
     }
 
     #[test]
     fn ten_seconds_of_time_are_there_at_first_and_never_more_than_that() {
-        let budget = Budget::new(Rates::default(), 5_000);
+        let budget = LoadBudget::new(Rates::default(), 5_000);
         assert_eq!(take_all(&budget, 5_000), 100);
         assert_eq!(take_all(&budget, 5_000), 0);
         assert_eq!(take_all(&budget, 1_000_000), 100);
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn who_takes_all_that_comes_has_ten_a_second() {
-        let budget = Budget::new(Rates::default(), 0);
+        let budget = LoadBudget::new(Rates::default(), 0);
         take_all(&budget, 0);
         let taken: usize = (1..=1_000).map(|tenth| take_all(&budget, tenth * 100)).sum();
         assert!((990..=1_000).contains(&taken), "{taken} in 100 seconds");
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn of_five_misses_one_may_load() {
-        let budget = Budget::new(Rates { per_second: 0, ..Rates::default() }, 0);
+        let budget = LoadBudget::new(Rates { per_second: 0, ..Rates::default() }, 0);
         for _ in 0..1_000 {
             assert_eq!(take_all(&budget, 0), 0);
             (0..5).for_each(|_| budget.missed());
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn misses_of_long_ago_do_not_count() {
-        let budget = Budget::new(Rates { percent: 20, per_second: 0 }, 0);
+        let budget = LoadBudget::new(Rates { percent: 20, per_second: 0 }, 0);
         // A hundred a second, for an hour: a fifth of those of ten seconds are left.
         (0..360_000).for_each(|_| budget.missed());
         assert_eq!(take_all(&budget, 3_600_000), 200);
@@ -132,14 +132,14 @@ mod tests {
 
     #[test]
     fn without_rates_nothing_may_load() {
-        let budget = Budget::new(Rates { percent: 0, per_second: 0 }, 0);
+        let budget = LoadBudget::new(Rates { percent: 0, per_second: 0 }, 0);
         (0..1_000).for_each(|_| budget.missed());
         assert_eq!(take_all(&budget, 1_000_000), 0);
     }
 
     #[test]
     fn a_clock_that_goes_back_takes_nothing_away() {
-        let budget = Budget::new(Rates::default(), 10_000);
+        let budget = LoadBudget::new(Rates::default(), 10_000);
         assert!(budget.take(10_000));
         assert_eq!(take_all(&budget, 0), 99);
         assert_eq!(take_all(&budget, 10_000), 0, "it counts once");
