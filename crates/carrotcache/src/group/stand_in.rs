@@ -4,7 +4,7 @@
 //!  the owner could not be asked
 //!     who is next? ─┬─ a peer ── told what it has missed ── asked ─┬─ answer, verdict: as the owner's
 //!                   │                                              └─ could not be asked either:
-//!                   │                                                 LOAD here, if the load budget allows
+//!                   │                                                 LOAD here, within the load budget
 //!                   ├─ this node: LOAD here
 //!                   └─ nobody knows: LOAD here
 //! ```
@@ -14,8 +14,8 @@
 //!
 //! One stand-in is tried, and no second. A picker leaves out peers that it knows to be dead, so a second
 //! one matters only where two nodes died within the moment before either is known to be: of ten nodes,
-//! for one miss in 45. The load budget, 20 of 100 misses, has room for those; and whoever waits has waited
-//! for two dead nodes already.
+//! for one miss in 45. The load budget has room for those, and whoever waits has waited for two dead
+//! nodes already.
 
 use std::sync::Arc;
 
@@ -48,10 +48,6 @@ impl Forward {
     /// Goes on without the peer that could not be asked, in a task: whoever had the answer goes on with
     /// others, and holds perhaps what a transport needs to be asked again.
     pub(super) fn go_on(mut self) {
-        if self.turn != Turn::Here {
-            let Shared { peers, clock, .. } = &*self.group.shared;
-            peers.owners_away.note(clock.now());
-        }
         let (home, span) = (Arc::clone(&self.home), self.span.clone());
         // What waits in a batch does not hold it any more, or the two would hold each other for good.
         let Some(batch) = self.batch.take() else {
@@ -105,10 +101,13 @@ impl Forward {
 
     /// Returns how it goes on.
     fn way(&self) -> Way {
-        match self.turn {
-            Turn::Owner => {}
-            Turn::StandIn => return Way::Load { needs_right: true },
-            Turn::Here => return Way::Load { needs_right: false },
+        if self.turn == Turn::Here {
+            return Way::Load { needs_right: false };
+        }
+        let Shared { peers, clock, .. } = &*self.group.shared;
+        peers.owners_away.note(clock.now());
+        if self.turn == Turn::StandIn {
+            return Way::Load { needs_right: true };
         }
         // The user's code, whose panic is not to take others along.
         let mut next = None;
@@ -121,8 +120,8 @@ impl Forward {
         }
     }
 
-    /// Returns those of `forwards` whose loads the load budget allows, and refuses the others. A call of the
-    /// bulk loader is one load.
+    /// Returns those of `forwards` whose loads the load budget allows, and refuses the others. A call
+    /// of the bulk loader is one load.
     fn with_right(forwards: Vec<Self>) -> Vec<Self> {
         let Some(Self { group, .. }) = forwards.first() else { return forwards };
         let group = group.clone();

@@ -77,7 +77,7 @@ fn seeds_show_nothing_that_may_not_happen() {
     let enough = usize::try_from(seeds).expect("fewer than there are addresses");
     let is_much = checked.promised > 5 * enough
         && checked.complete + checked.incomplete > enough
-        && checked.stand_ins > enough;
+        && checked.stand_ins > enough / 2;
     assert!(is_much, "too little was looked at: {checked:?}");
 }
 

@@ -95,6 +95,38 @@ async fn verdicts_cross_the_wire_and_are_final() {
 }
 
 #[tokio::test]
+async fn the_keys_of_a_node_that_stops_are_loaded_once_each_by_those_that_stand_in() {
+    let mut cluster = Cluster::start(3).await;
+    // The get that asks for a link goes over HTTP, which does not carry whom it is for.
+    for key in 0..20 {
+        for asker in [0, 1] {
+            cluster.members[asker].group.get(&format!("warm {key}")).await.unwrap();
+        }
+    }
+    let own = |cluster: &Cluster| -> u64 {
+        [0, 1].map(|node| cluster.members[node].group.stats().main.items).iter().sum()
+    };
+    let (loads_before, own_before) = (cluster.loads(), own(&cluster));
+    cluster.members[2].stop().await;
+    let stopped = cluster.members[2].pool.base_url().to_owned();
+    let owner = |key: &String| match cluster.members[0].pool.owner(key) {
+        carrotcache::Owner::Remote(peer) => peer.label() == stopped,
+        carrotcache::Owner::Local => false,
+    };
+    let keys: Vec<_> = (0..).map(|i| format!("key-{i}")).filter(owner).take(100).collect();
+    for key in &keys {
+        for asker in [0, 1, 0] {
+            assert_eq!(cluster.members[asker].group.get(key).await.unwrap(), *format!("{key}!"));
+        }
+    }
+    assert_eq!(cluster.loads() - loads_before, 100);
+    let survivors = [0, 1].map(|node| cluster.members[node].group.stats());
+    assert!(survivors.iter().all(|stats| stats.stand_in_loads > 0), "each asks for some keys");
+    assert!(survivors[1].served_as_stand_in > 0, "and loads what node 0 asks for first");
+    assert_eq!(own(&cluster), own_before, "over a link it is said that they are not its own");
+}
+
+#[tokio::test]
 async fn a_node_that_stops_costs_no_error_and_gets_its_keys_back() {
     let mut cluster = Cluster::start(2).await;
     let stopped_url = cluster.members[1].pool.base_url().to_owned();
