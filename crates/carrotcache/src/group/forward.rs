@@ -9,7 +9,7 @@ use tracing::{Instrument, Span};
 use super::backoff::Refresh;
 use super::flights::{Leader, Led, Ticket, Where};
 use super::nesting::Nesting;
-use super::stand_in::Batch;
+use super::together::Together;
 use super::{Group, LONGEST, Shared};
 use crate::cache::Place;
 use crate::debts::Standing;
@@ -140,6 +140,10 @@ pub(super) struct Forward {
     /// it was asked for on its own, and while it waits there.
     pub(super) batch: Option<Batch>,
 }
+
+/// The forwards that were asked for at once, and could not be asked for: they go on together. An owner
+/// that dies must not turn one query into a thousand.
+pub(super) type Batch = Arc<Together<Forward>>;
 
 /// Whose turn it is to bring the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,17 +24,12 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::backoff::Refresh;
-use super::forward::{Forward, Turn};
+use super::forward::{Batch, Forward, Turn};
 use super::purpose::Load;
-use super::together::Together;
 use super::{Group, Shared};
 use crate::cache::Place;
 use crate::error::GetError;
 use crate::quietly::quietly;
-
-/// The forwards that were asked for at once, and could not be asked for: they go on together. An owner
-/// that dies must not turn one query into a thousand.
-pub(super) type Batch = Arc<Together<Forward>>;
 
 /// How a forward goes on.
 enum Way {
