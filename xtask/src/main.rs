@@ -24,6 +24,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Check that nodes of Go's groupcache and ours can share a ring
     Interop(e2e::Args),
+    /// Have faults happen to real nodes, and see what they cost
+    Faults(e2e::Args),
     /// Update and remove rows of real nodes that are killed and stopped, and see what is read
     Rows(e2e::Args),
     /// Have nodes share a ring with peers that misbehave, and see what they use and answer
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Task::Databases(args) => e2e::run("databases", &args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Interop(args) => e2e::run("interop", &args),
+        Task::Faults(args) => e2e::run("faults", &args),
         Task::Rows(args) => e2e::run("rows", &args),
         Task::Soak(args) => e2e::run("soak", &args),
         Task::Tidy(args) => tidy::run(&args),

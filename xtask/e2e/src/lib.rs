@@ -10,6 +10,7 @@
 pub mod cargo;
 pub mod cluster;
 pub mod databases;
+pub mod faults;
 pub mod interop;
 pub mod node;
 pub mod process;
@@ -18,3 +19,4 @@ pub mod report;
 pub mod rows;
 pub mod seeds;
 pub mod soak;
+pub(crate) mod workload;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use e2e::{cluster, databases, interop, process::tied, rows, soak};
+use e2e::{cluster, databases, faults, interop, process::tied, rows, soak};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Tasks over real processes")]
@@ -16,6 +16,7 @@ struct Cli {
 enum Task {
     Cluster(cluster::Args),
     Databases(databases::Args),
+    Faults(faults::Args),
     Interop(interop::Args),
     Rows(rows::Args),
     #[command(hide = true)]
@@ -33,6 +34,7 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Cluster(args) => cluster::run(&args).await,
         Task::Databases(args) => databases::run(&args).await,
+        Task::Faults(args) => faults::run(&args).await,
         Task::Interop(args) => interop::run(&args).await,
         Task::Rows(args) => rows::run(&args).await,
         Task::RowNode(args) => rows::node::run(&args).await,

@@ -8,10 +8,10 @@ use carrotcache_consistenthash::Ring;
 use super::counts::Counts;
 use super::nodes::Cluster;
 use super::table::{self, grouped};
-use super::workload::{self, CONCURRENCY, Names, Outcome};
 use crate::node::Node;
 use crate::node::api::Api;
 use crate::report::Report;
+use crate::workload::{self, CONCURRENCY, Names, Outcome};
 
 /// Keys, never asked for before, that are asked for when a node is back, to see who loads them.
 const FRESH_KEYS: usize = 100;

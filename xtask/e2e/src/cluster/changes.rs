@@ -8,9 +8,9 @@ use anyhow::Result;
 use super::acts::{Play, difference, in_words};
 use super::counts::Counts;
 use super::table::grouped;
-use super::workload::Outcome;
 use crate::node;
 use crate::node::api::Api;
+use crate::workload::Outcome;
 
 /// How many requests there are for what is not there, and for what has just expired.
 const REQUESTS: usize = 5_000;

@@ -2,14 +2,13 @@
 //!
 //! Each act makes claims and checks them against the nodes' own counters; a claim that does not hold
 //! makes the task fail. `nodes` are the processes, `counts` is what they have counted and `table`
-//! shows it, `workload` draws keys and asks for them, `acts` and `changes` are the play.
+//! shows it, `acts` and `changes` are the play.
 
 mod acts;
 mod changes;
 mod counts;
 mod nodes;
 mod table;
-mod workload;
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,11 +17,11 @@ use anyhow::Result;
 
 use self::acts::Play;
 use self::nodes::Cluster;
-use self::workload::Names;
 use crate::node;
 use crate::process::interrupt::{asked_to_end, unless_interrupted};
 use crate::programs::build_examples;
 use crate::report::Report;
+use crate::workload::Names;
 
 /// Start a cluster of `node` processes over one database, and show what it does
 #[derive(clap::Args)]

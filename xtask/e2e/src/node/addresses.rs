@@ -53,11 +53,15 @@ impl Addresses {
                 (own, apis)
             }
         };
-        Ok(Self {
-            urls: own.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),
-            apis: apis.iter().map(|port| format!("127.0.0.1:{port}")).collect(),
-            ports: own,
-        })
+        let apis = apis.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        Ok(Self::of(own, apis))
+    }
+
+    /// Returns addresses that others have found: the ports of the base URLs, and where the APIs listen.
+    #[must_use]
+    pub fn of(ports: Vec<u16>, apis: Vec<String>) -> Self {
+        let urls = ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
+        Self { ports, urls, apis }
     }
 
     /// Returns the base URLs, by which the ring knows the nodes.

@@ -21,10 +21,10 @@ const EXPONENT: f64 = 0.99;
 /// The same keys in each run.
 const SEED: u64 = 0x1F955;
 /// Requests under way at any moment.
-pub(super) const CONCURRENCY: usize = 64;
+pub(crate) const CONCURRENCY: usize = 64;
 
 /// Every character's key and name, in an order of popularity that has nothing to do with theirs.
-pub(super) struct Names {
+pub(crate) struct Names {
     rows: Vec<(String, String)>,
     /// Which rows were drawn until now.
     drawn: Vec<bool>,
@@ -33,7 +33,7 @@ pub(super) struct Names {
 
 impl Names {
     /// Returns what the group `unicode` holds, from the same source.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let named = |c| {
             let name = unicode_names2::name(c)?.to_string();
             Some((format!("U+{:04X}", u32::from(c)), name))
@@ -45,12 +45,12 @@ impl Names {
     }
 
     /// Returns how many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Returns `count` rows, drawn as a Zipf distribution has it.
-    pub(super) fn draw(&mut self, count: u64) -> Result<Vec<(String, String)>> {
+    pub(crate) fn draw(&mut self, count: u64) -> Result<Vec<(String, String)>> {
         let zipf = Zipf::new(self.rows.len() as f64, EXPONENT)?;
         let mut rows = Vec::new();
         for _ in 0..count {
@@ -64,7 +64,7 @@ impl Names {
     }
 
     /// Returns up to `count` rows that were never drawn and that `wanted` holds for.
-    pub(super) fn fresh(
+    pub(crate) fn fresh(
         &self,
         count: usize,
         wanted: impl Fn(&str) -> bool,
@@ -77,17 +77,17 @@ impl Names {
 
 /// What came of a run of requests.
 #[derive(Default)]
-pub(super) struct Outcome {
-    pub(super) right: usize,
-    pub(super) wrong: usize,
-    pub(super) errors: Vec<String>,
-    pub(super) elapsed: Duration,
+pub(crate) struct Outcome {
+    pub(crate) right: usize,
+    pub(crate) wrong: usize,
+    pub(crate) errors: Vec<String>,
+    pub(crate) elapsed: Duration,
     latencies: Vec<Duration>,
 }
 
 impl Outcome {
     /// Returns the latency that `share` (0 to 1) of the requests did not exceed.
-    pub(super) fn quantile(&self, share: f64) -> Duration {
+    pub(crate) fn quantile(&self, share: f64) -> Duration {
         let last = self.latencies.len().saturating_sub(1);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let at = (last as f64 * share) as usize;
@@ -95,12 +95,12 @@ impl Outcome {
     }
 
     /// Returns how many requests were answered in a second.
-    pub(super) fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.latencies.len() as f64 / self.elapsed.as_secs_f64()
     }
 
     /// Returns whether every request was answered, and rightly.
-    pub(super) fn is_flawless(&self) -> bool {
+    pub(crate) fn is_flawless(&self) -> bool {
         self.wrong == 0 && self.errors.is_empty()
     }
 
@@ -122,7 +122,7 @@ impl Outcome {
 }
 
 /// Returns a bar for `length` requests; it is drawn only on a terminal.
-pub(super) fn progress(length: u64) -> ProgressBar {
+pub(crate) fn progress(length: u64) -> ProgressBar {
     let template = "  {bar:40.yellow} {human_pos} of {human_len} requests, {eta} left";
     let style = ProgressStyle::with_template(template);
     let bar = ProgressBar::new(length);
@@ -131,12 +131,12 @@ pub(super) fn progress(length: u64) -> ProgressBar {
 }
 
 /// Returns how many different keys are among `rows`.
-pub(super) fn distinct(rows: &[(String, String)]) -> u64 {
+pub(crate) fn distinct(rows: &[(String, String)]) -> u64 {
     rows.iter().map(|(key, _)| key).collect::<HashSet<_>>().len() as u64
 }
 
 /// Asks the nodes in turn for the keys of `rows` and compares the answers with the names.
-pub(super) async fn run(
+pub(crate) async fn run(
     apis: &[Api],
     rows: Vec<(String, String)>,
     progress: &ProgressBar,

@@ -1,0 +1,202 @@
+//! Nodes that cannot be asked: killed, stopped, cut off, silent, restarted again and again.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rustix::process::Signal;
+use tokio::time::sleep;
+
+use super::cluster::{Cluster, GROUP, Plan};
+use super::figures::Figures;
+use super::load::{Fresh, Samples, ask};
+use super::proxy::Mode;
+
+/// Requests a second.
+const RATE: u32 = 500;
+/// Different keys a second: each is asked for through both of the nodes that stay.
+const KEYS: usize = 250;
+/// How long the nodes are asked before a fault, and while it lasts.
+const BEFORE: usize = 3;
+const DURING: usize = 6;
+/// How long everything may take to be as it was.
+const RETURN: Duration = Duration::from_secs(35);
+
+/// The node to which it happens. The others are asked.
+const OWNER: usize = 2;
+
+const THREE: Plan<'static> = Plan { nodes: 3, options: &[], proxied: false };
+const BEHIND_PROXIES: Plan<'static> = Plan { proxied: true, ..THREE };
+
+/// What was seen before and during a fault.
+struct Seen {
+    before: Samples,
+    during: Samples,
+    /// Queries for each key that was asked for meanwhile.
+    queries_a_key: f64,
+    lines: u64,
+}
+
+/// Asks the others before and after `fault` happens to the owner.
+async fn seen(
+    cluster: &mut Cluster,
+    fresh: &mut Fresh,
+    fault: impl AsyncFnOnce(&mut Cluster) -> Result<()>,
+) -> Result<Seen> {
+    cluster.meet().await?;
+    let apis = cluster.apis(Some(OWNER));
+    let before = ask(&apis, &fresh.take(KEYS * BEFORE, apis.len()), RATE).await;
+    fault(cluster).await?;
+    let (queries, lines) = (Cluster::queries(&apis).await?, cluster.logged());
+    let during = ask(&apis, &fresh.take(KEYS * DURING, apis.len()), RATE).await;
+    let queries = Cluster::queries(&apis).await? - queries;
+    let queries_a_key = queries as f64 / (KEYS * DURING) as f64;
+    Ok(Seen { before, during, queries_a_key, lines: cluster.logged() - lines })
+}
+
+pub(super) async fn killed() -> Result<Figures> {
+    let (mut cluster, mut fresh) = (Cluster::start(THREE).await?, Fresh::new());
+    let kill = async |cluster: &mut Cluster| cluster.nodes[OWNER].kill().await;
+    let seen = seen(&mut cluster, &mut fresh, kill).await?;
+    let mut figures = Figures::default();
+    figures.errors(&seen.during, 0.0);
+    figures.at_most("queries a key", seen.queries_a_key, 1.1, "");
+    figures.tell("p99 before", seen.before.percentile(99), " ms");
+    figures.at_most("the longest wait", seen.during.longest(), 1_200.0, " ms");
+    let before = seen.before.percentile(99);
+    let after = seen.during.after(Duration::from_secs(1)).percentile(99);
+    figures.at_most("p99 after the first second, of before", after / before, 3.0, " ×");
+    figures.at_most("lines in the log", seen.lines as f64, 20.0, "");
+    Ok(figures)
+}
+
+pub(super) async fn stopped() -> Result<Figures> {
+    let stop = async |cluster: &mut Cluster| cluster.nodes[OWNER].signal(Signal::STOP);
+    let go_on = async |cluster: &mut Cluster| cluster.nodes[OWNER].signal(Signal::CONT);
+    silent_owner(THREE, stop, go_on).await
+}
+
+pub(super) async fn stalled() -> Result<Figures> {
+    let stall = async |cluster: &mut Cluster| cluster.set(OWNER, Mode::Stall);
+    let go_on = async |cluster: &mut Cluster| cluster.set(OWNER, Mode::Pass);
+    silent_owner(BEHIND_PROXIES, stall, go_on).await
+}
+
+pub(super) async fn silent() -> Result<Figures> {
+    let silence = async |cluster: &mut Cluster| cluster.set(OWNER, Mode::Silent);
+    let go_on = async |cluster: &mut Cluster| cluster.set(OWNER, Mode::Pass);
+    silent_owner(BEHIND_PROXIES, silence, go_on).await
+}
+
+/// An owner that says nothing for a while, and is then as before.
+async fn silent_owner(
+    plan: Plan<'_>,
+    begin: impl AsyncFnOnce(&mut Cluster) -> Result<()>,
+    end: impl AsyncFnOnce(&mut Cluster) -> Result<()>,
+) -> Result<Figures> {
+    let (mut cluster, mut fresh) = (Cluster::start(plan).await?, Fresh::new());
+    let seen = seen(&mut cluster, &mut fresh, begin).await?;
+    let mut figures = Figures::default();
+    figures.errors(&seen.during, 0.0);
+    figures.at_most("queries a key", seen.queries_a_key, 1.1, "");
+    figures.at_most("the longest wait", seen.during.longest(), 1_200.0, " ms");
+    figures.tell("p99 before", seen.before.percentile(99), " ms");
+    let after = seen.during.after(Duration::from_secs(1));
+    figures.at_most("p99 after the first second", after.percentile(99), 5.0, " ms");
+    end(&mut cluster).await?;
+    let back = time_to_return(&cluster, &mut fresh).await?;
+    figures.at_most("until it has its keys again", back, RETURN.as_secs_f64(), " s");
+    figures.at_most("lines in the log", seen.lines as f64, 20.0, "");
+    Ok(figures)
+}
+
+/// Asks one of the others for new keys until the owner loads some itself. Returns how many seconds that
+/// takes.
+async fn time_to_return(cluster: &Cluster, fresh: &mut Fresh) -> Result<f64> {
+    let (asked, owner) = (cluster.api(0), [cluster.api(OWNER)]);
+    let start = Instant::now();
+    let before = Cluster::queries(&owner).await?;
+    while start.elapsed() < 2 * RETURN && Cluster::queries(&owner).await? < before + 3 {
+        for (key, _) in fresh.take(10, 1) {
+            // Whether it is answered is counted elsewhere.
+            drop(asked.value(GROUP, &key).await);
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// A node that is killed and started ten times.
+pub(super) async fn bounces() -> Result<Figures> {
+    let (mut cluster, mut fresh) = (Cluster::start(THREE).await?, Fresh::new());
+    cluster.meet().await?;
+    let apis = cluster.apis(Some(OWNER));
+    let rows = fresh.take(KEYS * 12, apis.len());
+    let keys = (rows.len() / apis.len()) as f64;
+    let before = Cluster::queries(&apis).await?;
+    let asking = ask(&apis, &rows, RATE);
+    let mut lost = 0;
+    let bouncing = async {
+        for _ in 0..10 {
+            sleep(Duration::from_millis(500)).await;
+            lost += Cluster::queries(&[cluster.api(OWNER)]).await?;
+            cluster.nodes[OWNER].kill().await?;
+            sleep(Duration::from_millis(300)).await;
+            cluster.nodes[OWNER].start().await?;
+        }
+        anyhow::Ok(())
+    };
+    let (samples, bounced) = tokio::join!(asking, bouncing);
+    bounced?;
+    let at_owner = lost + Cluster::queries(&[cluster.api(OWNER)]).await?;
+    let queries = Cluster::queries(&apis).await? - before + at_owner;
+    let mut figures = Figures::default();
+    figures.errors(&samples, 0.0);
+    figures.at_most("p99", samples.percentile(99), 10.0, " ms");
+    figures.tell("the longest wait", samples.longest(), " ms");
+    figures.at_most("queries a key", queries as f64 / keys, 1.15, "");
+    Ok(figures)
+}
+
+/// One node on one side, two on the other, and then together again.
+pub(super) async fn split() -> Result<Figures> {
+    let (cluster, mut fresh) = (Cluster::start(BEHIND_PROXIES).await?, Fresh::new());
+    cluster.meet().await?;
+    let alone = cluster.nodes[OWNER].id().unwrap_or_default();
+    for node in 0..OWNER {
+        cluster.set(node, Mode::Apart { from: alone })?;
+    }
+    cluster.set(OWNER, Mode::Stall)?;
+    let apis = cluster.apis(None);
+    let during = ask(&apis, &fresh.take(1_000, apis.len()), RATE).await;
+    // A row changes on either side.
+    let mut named = 0;
+    for node in [0, OWNER] {
+        let (status, _) = cluster.api(node).put(GROUP, "U+1F955", &format!("side {node}")).await?;
+        named += usize::from(status == reqwest::StatusCode::ACCEPTED);
+    }
+    for node in 0..3 {
+        cluster.set(node, Mode::Pass)?;
+    }
+    let start = Instant::now();
+    let last = format!("side {OWNER}");
+    let healed = async {
+        for api in &apis {
+            while api.value(GROUP, "U+1F955").await.ok().as_deref() != Some(last.as_bytes()) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    let is_healed = tokio::time::timeout(2 * RETURN, healed).await.is_ok();
+    let mut figures = Figures::default();
+    figures.errors(&during, 0.0);
+    figures.at_most("changes that named nobody", (2 - named) as f64, 0.0, "");
+    figures.at_most("the longest wait", during.longest(), 1_200.0, " ms");
+    figures.at_most("sides that stay different", f64::from(u8::from(!is_healed)), 0.0, "");
+    figures.at_most(
+        "until all are told",
+        start.elapsed().as_secs_f64(),
+        RETURN.as_secs_f64(),
+        " s",
+    );
+    Ok(figures)
+}
