@@ -205,7 +205,9 @@ impl Asking {
         let waiting = match error.kind {
             // What keeps one from being asked would keep the others, one after another.
             PeerErrorKind::Unreachable | PeerErrorKind::Runtime => {
-                for waiter in line.lock().down(&failed) {
+                let waiting = line.lock().down(&failed);
+                // Without the lock: whoever is told may ask again at once.
+                for waiter in waiting {
                     waiter.completion.tell(Err(error.clone()));
                 }
                 return;

@@ -1,8 +1,9 @@
 //! How two nodes come to a link, and what happens when they do not.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use carrotcache_peer_http::peer::PeerErrorKind;
+use carrotcache_peer_http::peer::{Completion, PeerErrorKind, Request};
 use carrotcache_peer_http::{HttpPool, LinkState, PeerStats};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -155,4 +156,30 @@ async fn what_keeps_one_get_from_being_asked_keeps_no_other() {
     }
     assert_eq!(asking.client.value("scores", "Ada").await, "Ada");
     assert_eq!(asking.link(), LinkState::Up);
+}
+
+#[test]
+fn those_who_wait_for_a_link_may_ask_again_where_they_are_told() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let url = runtime.block_on(async { listen().await.1 });
+    // Nobody is there, which all who wait are told.
+    let peer = remote(&pool_of(&url, |builder| builder)).0;
+    let (tell, told) = std::sync::mpsc::channel();
+    let entered = runtime.enter();
+    for _ in 0..64 {
+        let (tell, again) = (tell.clone(), Arc::clone(&peer));
+        let ask = move |_| {
+            again.ask(request(), Completion::new(move |_| tell.send(()).expect("it waits")));
+        };
+        peer.ask(request(), Completion::new(ask));
+    }
+    drop(entered);
+    let are_told = (0..64).all(|_| told.recv_timeout(SOON).is_ok());
+    // Before anything fails: a worker that hangs would be waited for.
+    runtime.shutdown_background();
+    assert!(are_told, "each is told twice");
+}
+
+fn request() -> Request {
+    Request::new("g", "k", Instant::now() + SOON)
 }
