@@ -123,6 +123,12 @@ pub trait Peer: Send + Sync + 'static {
     /// What the peer is called: in logs, in errors, and by [`Picker::next`].
     fn label(&self) -> &str;
 
+    /// Returns whether the transport has reason to think that the peer does not live, and tells the log
+    /// itself of what comes of that. Whoever asked need not tell it too. `false` unless overridden.
+    fn is_doubted(&self) -> bool {
+        false
+    }
+
     /// Sends `request`, and returns without waiting. `completion` is told what comes of it.
     ///
     /// Called within the tokio runtime that the asking node is bound to. It must not block. The
