@@ -32,6 +32,9 @@ pub(crate) struct Config {
     /// Four of the largest answers unless set.
     pub(crate) max_bytes_under_way: Option<u64>,
     pub(crate) max_wait_percent: u8,
+    pub(crate) ejects: bool,
+    pub(crate) first_ejection: Duration,
+    pub(crate) longest_ejection: Duration,
     // The server.
     pub(crate) max_time_left: Duration,
     pub(crate) head_timeout: Duration,
@@ -51,6 +54,8 @@ impl Config {
         let times = [
             &mut self.connect_timeout,
             &mut self.idle_timeout,
+            &mut self.first_ejection,
+            &mut self.longest_ejection,
             &mut self.max_time_left,
             &mut self.head_timeout,
             &mut self.idle_connection_timeout,
@@ -63,6 +68,7 @@ impl Config {
         for time in times {
             *time = LONGEST_TIME.min(*time);
         }
+        self.longest_ejection = self.longest_ejection.max(self.first_ejection);
     }
 
     /// Gives links the times that they share with HTTP, and a number to know this process by.
@@ -83,6 +89,7 @@ impl Config {
         let bounds = [
             ("connect_timeout", self.connect_timeout.is_zero()),
             ("max_connections", self.max_connections == 0),
+            ("first_ejection", self.first_ejection.is_zero()),
             ("max_key_bytes", self.max_key_bytes == 0),
             ("max_group_bytes", self.max_group_bytes == 0),
             ("head_timeout", self.head_timeout.is_zero()),
@@ -166,6 +173,9 @@ impl Default for Config {
             max_answer_bytes: 64 << 20,
             max_bytes_under_way: None,
             max_wait_percent: 20,
+            ejects: true,
+            first_ejection: Duration::from_secs(1),
+            longest_ejection: Duration::from_secs(30),
             max_key_bytes: 1 << 10,
             max_group_bytes: 64,
             max_time_left: Duration::from_secs(60),

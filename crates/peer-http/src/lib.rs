@@ -60,6 +60,43 @@
 //! frames, for those who write a client in another language; [`HttpPoolBuilder::link`] switches
 //! links off.
 //!
+//! # When a peer does not answer
+//!
+//! A peer that does not live is *ejected*: whoever waits for it is told so, and whoever would ask it is
+//! told [`Ejected`](peer::PeerErrorKind::Ejected) at once. After a while one request is let through, the
+//! *probe*. Anything that comes from the peer, whatever it says, makes it healthy.
+//!
+//! | what shows | what follows |
+//! |---|---|
+//! | it takes no connection, or ends one without a byte, twice in a row | ejected |
+//! | its link breaks | as one of the two |
+//! | gets wait on a link, nothing comes for [500 ms](HttpPoolBuilder::link_ping_after), and no answer to a ping for [250 ms](HttpPoolBuilder::link_pong_timeout) | the link ends; ejected |
+//! | the same without a link, the ping being `GET {base path}carrotcache.link/-` on a connection of its own | ejected |
+//! | a get takes its time and pings are answered | nothing: its loader is slow |
+//! | a refusal of any kind, a page of something else, half an answer | a sign of life |
+//! | no descriptor, port or memory is left here | nothing |
+//!
+//! So a get waits for a second at most for a peer that is stopped or cut off, though its system goes on
+//! taking connections; also for one that was never met, and for a node of Go's: every node answers
+//! that ping at once and runs no loader. (What stands in the place of a peer and takes longer than a
+//! quarter of a second to say that it knows no such group is taken for dead when it is also silent
+//! otherwise; so is a node that has neither a link to this one nor a place for one more connection.)
+//! While there is a link, it alone judges: connections beside it may be refused because there are too
+//! many.
+//!
+//! An ejection takes [1 s](HttpPoolBuilder::first_ejection) and twice as long each time, up to
+//! [30 s](HttpPoolBuilder::longest_ejection), a fifth more or less. A peer that was healthy for as long
+//! begins anew. The probe is a real get, or a purge, and it has less patience: the ping goes out after
+//! 50 ms. If half of all peers are down, and two at least, all are asked as if nothing was known: it is
+//! most likely this node that is cut off, and it should notice when it is not any more. Of one peer, one
+//! is always more than half, so that in a ring of two it counts.
+//!
+//! The ring is what it is: keys keep their owners. [`Picker::next`](peer::Picker::next) names who stands
+//! in, the next on the ring that is healthy and was met over a link. [`HttpPool::health`] tells how each
+//! peer stands, since when and why, and whether its ring has differed from ours for ten seconds. The
+//! log has a warning for each peer that is ejected and for each ring that differs, and a line at level
+//! info for the end of either; nothing for probes. [`HttpPoolBuilder::eject`] switches ejection off.
+//!
 //! # What is forgotten
 //!
 //! [`Peer::purge`](peer::Peer::purge) tells a peer what to forget, over its link and over nothing
@@ -73,6 +110,7 @@
 //! | the handler says no | the kind that it says: [`NoSuchGroup`](peer::PeerErrorKind::NoSuchGroup), and others |
 //! | it answers over HTTP, is of a version that takes no purges, or links are off here | [`Plain`](peer::PeerErrorKind::Plain) |
 //! | a 502, 503, 504 or the like in the place of a link: a proxy, perhaps | [`Foreign`], [`Overloaded`](peer::PeerErrorKind::Overloaded), [`TimedOut`](peer::PeerErrorKind::TimedOut) |
+//! | it is ejected, and no probe is due | [`Ejected`](peer::PeerErrorKind::Ejected) |
 //! | it cannot be connected to, is silent, ends its links at once, or 64 purges are under way or wait | [`Unreachable`](peer::PeerErrorKind::Unreachable) |
 //! | the link ends before the answer: it may have been done | [`Truncated`], or why the link ended |
 //! | the time of the purge is over: it may have been done | [`TimedOut`](peer::PeerErrorKind::TimedOut) |
@@ -192,11 +230,13 @@
 //! # Where to look
 //!
 //! `pool` (who owns a key, and where peers are; `member`: a peer, `line`: how it is asked,
-//! `purging`: how it is told to forget, `standing`: whether there is a link), `link` (`asker` and
+//! `purging`: how it is told to forget, `standing`: whether there is a link, `health`, `judge` and
+//! `crowd`: whether it lives, `watching`: what a link tells of that, `rings`: whether it has the same
+//! ring), `link` (`asker` and
 //! `owner`: its two sides, `frame`: what is sent), `http` (`client`: a get, `reply`: what is read
 //! of an answer, `meter`, `room` and `patience`: what bounds it, `connection`, `connections` and
 //! `sweeper`: the sockets under it, `connect`, `lookup` and `race`: how they are opened, `service`:
-//! a request, `switch`: one that becomes a link, `unsent`: what may wait to be sent, `listener` and
+//! a request, `vigil`: whether a peer that is slow lives, `switch`: one that becomes a link, `unsent`: what may wait to be sent, `listener` and
 //! `places`: who may connect, `stage` and `guarded`: what a connection is at and how long it has
 //! for that), `wire` (`path`, `message`, `outcome`, `about`, `upgrade`: what is sent, `head`: what
 //! is believed), `config` (every bound and its default), `alarm` (the timer of a connection).
@@ -219,7 +259,7 @@ pub use link::fuzzing;
 pub use pool::HttpPool;
 pub use pool::builder::HttpPoolBuilder;
 pub use pool::fault::UrlFault;
-pub use pool::stats::{LinkState, PeerStats, PoolStats};
+pub use pool::stats::{HealthState, LinkState, PeerHealth, PeerStats, PoolHealth, PoolStats};
 pub use pool::url::UrlError;
 pub use wire::message::AnswerBody;
 pub use wire::path;

@@ -10,16 +10,18 @@ use http_body_util::Empty;
 use hyper::Uri;
 use hyper::header::{HOST, HeaderValue};
 use tokio::net::TcpStream;
+use tokio::select;
 use tokio::time::{Instant, Timeout, timeout_at};
 
 use crate::config::Config;
-use crate::http::connect::Connector;
+use crate::http::connect::{Connector, is_of_peer};
 use crate::http::connection::Connection;
 use crate::http::connections::Connections;
 use crate::http::patience::Patience;
 use crate::http::reply::{ExchangeError, Reader, Reply};
 use crate::http::room::Room;
 use crate::http::sweeper::Sweeper;
+use crate::pool::judge::Judge;
 use crate::pool::url::BaseUrl;
 use crate::wire::outcome::TIME_LEFT;
 use crate::wire::{path, upgrade};
@@ -39,6 +41,7 @@ struct Shared {
     host: HeaderValue,
     connections: Arc<Connections>,
     client: Arc<Client>,
+    judge: Arc<Judge>,
 }
 
 /// What is wanted of a peer.
@@ -64,6 +67,15 @@ enum Got {
     Reply(Reply),
     /// The socket of a link, and what has been read from it.
     Link(TcpStream, Bytes),
+}
+
+/// Why there is no connection.
+pub(super) struct NoConnection {
+    pub(super) error: PeerError,
+    /// Whether it is the peer, or the way to it, and nothing that is lacking here.
+    pub(super) is_of_peer: bool,
+    /// Whether nothing came of it in time.
+    pub(super) is_late: bool,
 }
 
 /// What became of a get that asked for a link.
@@ -95,10 +107,10 @@ impl Client {
 
 impl HttpPeer {
     /// Returns the peer at `url`. Nothing is connected before the first get.
-    pub(crate) fn new(url: BaseUrl, client: Arc<Client>) -> Self {
+    pub(crate) fn new(url: BaseUrl, client: Arc<Client>, judge: Arc<Judge>) -> Self {
         let host = HeaderValue::from_str(url.authority()).expect("an authority is visible ASCII");
         let connections = Arc::new(Connections::new(&client.config, client.sweeper.clone()));
-        Self { shared: Arc::new(Shared { url, host, connections, client }) }
+        Self { shared: Arc::new(Shared { url, host, connections, client, judge }) }
     }
 
     /// Returns the peer's base URL, as it was given.
@@ -164,16 +176,24 @@ impl HttpPeer {
             },
         };
         let mut is_reused = false;
+        // From here on, so that no news is missed.
+        let death = self.judge().death();
         let exchange = within(answer_by, self.exchange(&head, &mut is_reused))?;
-        match exchange.await {
-            Ok(got) => got,
-            Err(_elapsed) => {
+        select! {
+            biased;
+            got = exchange => got.unwrap_or_else(|_elapsed| {
+                // Perhaps it has less time than a silent peer is given.
+                self.check();
                 // A peer that was cut off leaves all its connections as silent as this one, and
                 // each of them would cost another get its whole time.
                 if is_reused {
                     self.shared.connections.clear();
                 }
                 Err(PeerErrorKind::TimedOut.into())
+            }),
+            error = self.vigil(death) => {
+                self.shared.connections.clear();
+                Err(error)
             }
         }
     }
@@ -186,25 +206,74 @@ impl HttpPeer {
     ///
     /// Dropping it closes the connection and gives its place back.
     async fn exchange(&self, head: &Head, is_reused: &mut bool) -> Result<Got, PeerError> {
-        let Shared { client, connections, url, .. } = &*self.shared;
-        let Client { config, connector, room, .. } = &**client;
-        let patience = Patience::new(head.answer_by, config.max_wait_percent);
-        let reader = Reader { max_bytes: config.max_answer_bytes, room, patience };
-        let slot = connections.slot(patience.until()).await;
+        let Shared { connections, judge, .. } = &*self.shared;
+        let reader = self.reader(head.answer_by);
+        let slot = connections.slot(reader.patience.until()).await;
         let _slot = slot.ok_or_else(|| self.no_slot_error())?;
         if let Some(mut connection) = connections.take() {
             *is_reused = true;
-            match connection.exchange(self.request(head), &reader).await {
+            match connection.exchange(self.request(head), &reader, judge).await {
                 // The peer closed it under the request, and with it surely those idle for longer.
                 Err(ExchangeError::Unanswered(_)) => connections.clear(),
                 result => return self.keep(connection, result),
             }
             *is_reused = false;
         }
-        let connection = Connection::open(connector, url, config.connect_timeout).await;
-        let mut connection = connection.map_err(connect_error)?;
-        let result = connection.exchange(self.request(head), &reader).await;
-        self.keep(connection, result)
+        let mut connection = match self.open().await {
+            Ok(connection) => connection,
+            Err(NoConnection { error, is_of_peer, .. }) => {
+                if is_of_peer {
+                    judge.refused(&error);
+                }
+                return Err(error);
+            }
+        };
+        let result = connection.exchange(self.request(head), &reader, judge).await;
+        let is_refused = matches!(result, Err(ExchangeError::Unanswered(_)));
+        let kept = self.keep(connection, result);
+        if is_refused && let Err(error) = &kept {
+            judge.refused(&error.clone().at(Arc::clone(self.label())));
+        }
+        kept
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Connection::open`].
+    pub(super) async fn open(&self) -> Result<Connection, NoConnection> {
+        let Shared { client, url, .. } = &*self.shared;
+        let limit = client.config.connect_timeout;
+        let opened = Connection::open(&client.connector, url, limit).await;
+        opened.map_err(|error| NoConnection {
+            is_of_peer: is_of_peer(&error),
+            is_late: error.kind() == io::ErrorKind::TimedOut,
+            error: connect_error(error).at(Arc::clone(self.label())),
+        })
+    }
+
+    /// Returns what reads replies until then.
+    fn reader(&self, answer_by: Instant) -> Reader<'_> {
+        let Client { config, room, .. } = &*self.shared.client;
+        let patience = Patience::new(answer_by, config.max_wait_percent);
+        Reader { max_bytes: config.max_answer_bytes, room, patience }
+    }
+
+    /// Returns a request that every node answers at once, and what reads the answer.
+    pub(super) fn bare_request(
+        &self,
+        answer_by: Instant,
+    ) -> Result<(hyper::Request<Empty<Bytes>>, Reader<'_>), PeerError> {
+        let Request { group, key, .. } = upgrade::bare_request(answer_by.into_std());
+        let uri = self.uri(&group, &key)?;
+        let head = Head { uri, wanted: Wanted::Answer, answer_by, told: answer_by };
+        Ok((self.request(&head), self.reader(answer_by)))
+    }
+
+    /// Returns what judges whether the peer lives.
+    pub(crate) fn judge(&self) -> &Arc<Judge> {
+        &self.shared.judge
     }
 
     /// Passes the result of an exchange on, and keeps its connection for the next, unless it has

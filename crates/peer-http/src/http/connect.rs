@@ -150,6 +150,29 @@ impl Connector {
     }
 }
 
+/// Returns whether a connection did not come about because of the peer, or of the way to it. If not, it is
+/// this process or machine that lacks something.
+pub(crate) fn is_of_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable,
+        NotFound, TimedOut,
+    };
+    let is_lookup = error.get_ref().and_then(|error| error.downcast_ref()).is_some_and(|error| {
+        matches!(error, ConnectError::LookUpFailed { .. } | ConnectError::LookUpTimedOut { .. })
+    });
+    is_lookup
+        || matches!(
+            error.kind(),
+            ConnectionRefused
+                | ConnectionReset
+                | ConnectionAborted
+                | HostUnreachable
+                | NetworkUnreachable
+                | NotFound
+                | TimedOut
+        )
+}
+
 /// Returns whether `panic` is that of a runtime without an I/O driver.
 fn is_about_io(panic: &(dyn Any + Send)) -> bool {
     let text = panic.downcast_ref::<&str>().copied();
@@ -287,6 +310,20 @@ mod tests {
 
         let error = connector([]).connect(&node(port), SOON).await.expect_err("no address");
         assert_eq!(texts(&error), "the name node-1 has no addresses");
+    }
+
+    #[test]
+    fn what_this_process_lacks_says_nothing_of_the_peer() {
+        let name = Arc::from("node-1");
+        let failed = io::Error::other("no such name");
+        assert!(is_of_peer(&ConnectError::LookUpFailed { name, source: failed }.into()));
+        assert!(is_of_peer(&io::ErrorKind::ConnectionRefused.into()));
+        assert!(is_of_peer(&io::ErrorKind::TimedOut.into()));
+        // Too many open files, and no port or memory left.
+        for number in [24, 23, 99, 12] {
+            assert!(!is_of_peer(&io::Error::from_raw_os_error(number)), "{number}");
+        }
+        assert!(!is_of_peer(&ConnectError::NoIoDriver.into()));
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use tokio::select;
 use crate::http::connect::Connector;
 use crate::http::meter::{Meter, MeteredStream};
 use crate::http::reply::{ExchangeError, Reader, Reply};
+use crate::pool::judge::Judge;
 use crate::pool::url::BaseUrl;
 use crate::wire::upgrade;
 
@@ -72,7 +73,7 @@ impl Connection {
         Ok(Self { sender, driver: Some(driver), is_switched: false, meter })
     }
 
-    /// Returns the reply to `request`, as far as `reader` reads it.
+    /// Returns the reply to `request`, as far as `reader` reads it. The `judge` hears of whatever comes.
     ///
     /// # Cancel safety
     ///
@@ -81,8 +82,10 @@ impl Connection {
         &mut self,
         request: Request<Empty<Bytes>>,
         reader: &Reader<'_>,
+        judge: &Judge,
     ) -> Result<Reply, ExchangeError> {
         let Self { sender, driver, is_switched, meter } = self;
+        let mut read = 0;
         let asks_for_link = upgrade::is_in(request.headers());
         meter.begin(FIRST_PART_BYTES);
         let response = sender.try_send_request(request);
@@ -102,6 +105,10 @@ impl Connection {
             loop {
                 // The driver first: it is what the reply waits for.
                 let is_done = driver.as_mut().is_some_and(|it| Pin::new(it).poll(cx).is_ready());
+                if meter.read() > read {
+                    read = meter.read();
+                    judge.alive();
+                }
                 let reply = reply.as_mut().poll(cx);
                 *is_switched = is_done && matches!(reply, Poll::Ready(Ok(Reply::Link)));
                 // Once it is done it is dropped, and with it whatever a reply could still wait for.

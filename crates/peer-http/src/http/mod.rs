@@ -18,3 +18,4 @@ mod stage;
 mod sweeper;
 pub(crate) mod switch;
 pub(crate) mod unsent;
+mod vigil;

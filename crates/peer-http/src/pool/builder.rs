@@ -29,6 +29,8 @@ use crate::error::BuildError;
 /// | [`max_answer_bytes`](Self::max_answer_bytes) | 64 MiB | the get fails as too large, and its connection is closed |
 /// | [`max_bytes_under_way`](Self::max_bytes_under_way) | 256 MiB in all | the get waits, and fails as too large |
 /// | [`max_wait_percent`](Self::max_wait_percent) | 20 % of a get's time | a get that waits fails |
+/// | [`first_ejection`](Self::first_ejection) | 1 s, ± 20 % | a peer that did not answer is asked again, by one get |
+/// | [`longest_ejection`](Self::longest_ejection) | 30 s, ± 20 % | likewise, if it has not answered again and again |
 ///
 /// | asking and answering | unless set | beyond it |
 /// |---|---|---|
@@ -51,7 +53,7 @@ use crate::error::BuildError;
 /// | [`max_link_value_bytes`](Self::max_link_value_bytes) | 1 MiB | the value is fetched over HTTP |
 /// | [`link_receive_buffer_bytes`](Self::link_receive_buffer_bytes) | 512 KiB | the peer's system keeps what it sends |
 /// | [`link_ping_after`](Self::link_ping_after) | 500 ms without a byte | the peer is asked for a sign of life |
-/// | [`link_pong_timeout`](Self::link_pong_timeout) | 250 ms | the link ends, its gets fail as unreachable |
+/// | [`link_pong_timeout`](Self::link_pong_timeout) | 250 ms | the link ends, its gets fail as unreachable, and the peer is ejected |
 ///
 /// | a link, answering | unless set | beyond it |
 /// |---|---|---|

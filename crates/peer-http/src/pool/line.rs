@@ -16,8 +16,10 @@ use tokio::time::{Instant, sleep};
 use crate::config::Config;
 use crate::http::client::{Asked, HttpPeer};
 use crate::link::asker::{Detour, Link, Unsent, Waiter, Why};
+use crate::pool::judge::Judge;
 use crate::pool::standing::{Settled, State, Way};
 use crate::pool::stats::PeerStats;
+use crate::pool::watching::Watch;
 
 /// The link to a peer on one runtime, or what is known of why there is none.
 pub(crate) struct Line {
@@ -56,7 +58,7 @@ impl Line {
 
     /// Sends many gets, over a link in as few frames as the peer takes them.
     pub(crate) fn ask_many(self: &Arc<Self>, waiters: Vec<Waiter>) {
-        let Some(link) = self.lock().link() else {
+        let Some(link) = self.link() else {
             return waiters.into_iter().for_each(|waiter| self.ask(waiter));
         };
         for unsent in link.get_many(waiters) {
@@ -77,6 +79,31 @@ impl Line {
     /// Returns the runtime that the peer is asked on.
     pub(super) fn runtime(&self) -> &Handle {
         &self.runtime
+    }
+
+    /// Returns what judges whether the peer lives.
+    pub(super) fn judge(&self) -> &Arc<Judge> {
+        self.http.judge()
+    }
+
+    /// Returns the link, if there is one.
+    pub(super) fn link(&self) -> Option<Arc<Link>> {
+        self.lock().link()
+    }
+
+    /// Returns whether the peer has spoken over a link that has ended.
+    pub(super) fn has_met(&self) -> bool {
+        self.lock().has_met()
+    }
+
+    /// Returns whether the peer is known to speak frames.
+    pub(super) fn is_linkable(&self) -> bool {
+        self.lock().is_linkable()
+    }
+
+    /// Returns why nothing but HTTP is spoken with the peer, if that is known.
+    pub(super) fn plain_for(&self) -> Option<&'static str> {
+        self.lock().plain_for()
     }
 
     /// Returns where a get goes, and keeps it if it is to wait.
@@ -125,7 +152,7 @@ impl Line {
             let is_open = answered.as_ref().is_err_and(|error| {
                 matches!(error.kind, PeerErrorKind::TimedOut | PeerErrorKind::Unreachable)
             });
-            if let Some(link) = is_open.then(|| line.lock().link()).flatten()
+            if let Some(link) = is_open.then(|| line.link()).flatten()
                 && Instant::now().into_std() < request.deadline
             {
                 match link.get(Waiter::new(request, completion)) {
@@ -201,26 +228,30 @@ impl Asking {
 
     /// Notes that no link could be had, and finds a way for those who wait for it.
     fn fail(&self, error: &PeerError) {
-        let (line, failed) = (&self.line, Settled::Failed(error.clone()));
+        let line = &self.line;
         let waiting = match error.kind {
             // What keeps one from being asked would keep the others, one after another.
-            PeerErrorKind::Unreachable | PeerErrorKind::Runtime => {
-                let waiting = line.lock().down(&failed);
-                // Without the lock: whoever is told may ask again at once.
-                for waiter in waiting {
-                    waiter.completion.tell(Err(error.clone()));
-                }
-                return;
-            }
+            PeerErrorKind::Unreachable | PeerErrorKind::Runtime => return self.fail_all(error),
+            // It was found dead, in whatever way that showed.
+            _ if !line.judge().is_up() => return self.fail_all(error),
             // It has answered, with more than is accepted here.
             PeerErrorKind::TooLarge => return line.settle_plain("it answered over HTTP", None),
             // It was not asked at all, since the get is not one for HTTP. A purge's always is.
             PeerErrorKind::BadRequest if !self.is_for_purge => line.lock().gave_up(),
             // Purges that wait may have more time than whoever asked.
             PeerErrorKind::TimedOut => line.lock().down(&Settled::Anew),
-            _ => line.lock().down(&failed),
+            _ => line.lock().down(&Settled::Failed(error.clone())),
         };
         waiting.into_iter().for_each(|waiter| line.spawn_get(waiter));
+    }
+
+    /// Tells all who wait for the link that they cannot be asked either.
+    fn fail_all(&self, error: &PeerError) {
+        let waiting = self.line.lock().down(&Settled::Failed(error.clone()));
+        // Without the lock: whoever is told may ask again at once.
+        for waiter in waiting {
+            waiter.completion.tell(Err(error.clone()));
+        }
     }
 
     /// Asks for a link. Those who wait for it go over HTTP if it takes too long.
@@ -258,6 +289,7 @@ impl Asking {
         let detour = detour(http.clone(), runtime.clone());
         let (link, driver) = Link::new(stream, early, Some(first), config.link.clone(), detour);
         let (link, opened) = (Arc::new(link), Instant::now());
+        Watch::begin(&link, self.line.judge(), runtime, self.line.has_met());
         let peer = Arc::clone(http.label());
         tracing::info!(peer = &*peer, "a link is open");
         let waiting = self.line.lock().up(Arc::clone(&link));
@@ -276,7 +308,7 @@ impl Asking {
         let lost = line.lock().lose(itself.as_ptr(), lasted);
         if lost.is_some_and(|link| link.hello().is_none()) {
             // A node that has spoken before was cut off. What it is to forget, it may still have.
-            let cut = line.lock().has_met().then(|| end.to_error());
+            let cut = line.has_met().then(|| end.to_error());
             line.settle_plain("it agreed to a link and spoke no frames", cut);
         }
     }

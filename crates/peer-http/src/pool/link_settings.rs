@@ -76,19 +76,19 @@ impl HttpPoolBuilder {
         self
     }
 
-    /// Sets for how long nothing may come over a link on which gets are under way before the peer is
-    /// asked for a sign of life; 500 ms unless set.
+    /// Sets for how long nothing may come from a peer of which gets wait before it is asked for a sign
+    /// of life; 500 ms unless set.
     ///
-    /// If none comes within the [`link_pong_timeout`](Self::link_pong_timeout), the link ends, and
-    /// so do its gets, in errors of kind
-    /// [`Unreachable`](carrotcache_peer::PeerErrorKind::Unreachable).
+    /// If none comes within the [`link_pong_timeout`](Self::link_pong_timeout), the peer is ejected, its
+    /// link ends, and so do the gets, in errors of kind
+    /// [`Unreachable`](carrotcache_peer::PeerErrorKind::Unreachable). Without a link, the sign is the
+    /// answer to a get of a group that no node has, over a connection of its own.
     pub fn link_ping_after(mut self, silence: Duration) -> Self {
         self.config.link.ping_after = silence;
         self
     }
 
-    /// Sets how long a peer may take to give a sign of life when it is asked for one over a link;
-    /// 250 ms unless set.
+    /// Sets how long a peer may take to give a sign of life when it is asked for one; 250 ms unless set.
     pub fn link_pong_timeout(mut self, timeout: Duration) -> Self {
         self.config.link.pong_within = timeout;
         self

@@ -8,8 +8,11 @@ use tokio::runtime::{Handle, Id};
 use crate::config::Config;
 use crate::http::client::HttpPeer;
 use crate::link::asker::{PurgeWaiter, Waiter};
+use crate::pool::judge::Judge;
 use crate::pool::line::Line;
+use crate::pool::standing::plain;
 use crate::pool::stats::PeerStats;
+use crate::pool::watching::watch_ring;
 
 /// A peer of the pool.
 pub(crate) struct Member {
@@ -42,6 +45,33 @@ impl Member {
         stats
     }
 
+    /// Returns what judges whether the peer lives.
+    pub(crate) fn judge(&self) -> &Arc<Judge> {
+        self.http.judge()
+    }
+
+    /// Returns whether the peer may be asked for what another owns: it can be asked, and speaks frames. A
+    /// plain peer would forward the request.
+    pub(crate) fn may_stand_in(&self) -> bool {
+        self.judge().is_up() && self.any_line(|line| line.is_linkable().then_some(())).is_some()
+    }
+
+    /// Compares our ring, which has changed, with that of the peer.
+    pub(crate) fn look_at_ring(&self) {
+        if self.judge().look_at_ring()
+            && let Some(line) = self.any_line(|line| Some(Arc::clone(line)))
+        {
+            let link = line.link().map(|link| Arc::downgrade(&link));
+            watch_ring(self.judge(), link.unwrap_or_default(), line.runtime());
+        }
+    }
+
+    /// Returns what the first line says that says anything.
+    fn any_line<T>(&self, mut say: impl FnMut(&Arc<Line>) -> Option<T>) -> Option<T> {
+        let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
+        self.first.get().into_iter().chain(&*others).find_map(|(_, line)| say(line))
+    }
+
     /// Gives `ask` the line to the peer on this runtime.
     fn on_line<T>(&self, runtime: &Handle, ask: impl FnOnce(&Arc<Line>) -> T) -> T {
         let id = runtime.id();
@@ -71,7 +101,14 @@ impl Peer for Member {
         self.http.label()
     }
 
+    /// From a strike on: the pool tells the log when it comes to more, and when that is over.
+    fn is_doubted(&self) -> bool {
+        self.judge().is_doubted()
+    }
+
+    /// Tells an error of kind [`Ejected`](PeerErrorKind::Ejected) at once while the peer is ejected.
     fn ask(&self, request: Request, completion: Completion) {
+        let Some(completion) = self.judge().admit(completion) else { return };
         match Handle::try_current() {
             Ok(runtime) => {
                 self.on_line(&runtime, |line| line.ask(Waiter::new(request, completion)));
@@ -81,16 +118,26 @@ impl Peer for Member {
     }
 
     fn ask_many(&self, requests: Vec<(Request, Completion)>) {
-        let waiters =
-            requests.into_iter().map(|(request, completion)| Waiter::new(request, completion));
+        // One of them is the probe, if it is time for one.
+        let waiters = requests.into_iter().filter_map(|(request, completion)| {
+            Some(Waiter::new(request, self.judge().admit(completion)?))
+        });
         match Handle::try_current() {
             Ok(runtime) => self.on_line(&runtime, |line| line.ask_many(waiters.collect())),
             Err(_outside) => waiters.for_each(|waiter| refuse(waiter.completion)),
         }
     }
 
-    /// Over the link, which it asks for if there is none.
+    /// Over the link, which it asks for if there is none. Refused at once while the peer is ejected, since
+    /// somebody waits for it; what the peer has missed is told when it is met again.
     fn purge(&self, purge: Purge, completion: Completion<Purged>) {
+        // A plain peer has to be told nothing later.
+        if !self.judge().is_up()
+            && let Some(why) = self.any_line(|line| line.plain_for())
+        {
+            return completion.tell(Err(plain(why).at(Arc::clone(self.http.label()))));
+        }
+        let Some(completion) = self.judge().admit(completion) else { return };
         match Handle::try_current() {
             Ok(runtime) => {
                 self.on_line(&runtime, |line| line.purge(PurgeWaiter::new(purge, completion)));

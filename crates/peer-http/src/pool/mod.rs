@@ -1,17 +1,23 @@
 //! The peers, and who of them owns a key.
 
 pub(crate) mod builder;
+mod crowd;
 pub(crate) mod fault;
+mod health;
+mod health_settings;
 pub(crate) mod host;
+pub(crate) mod judge;
 mod line;
 mod link_settings;
 mod member;
 mod purging;
+mod rings;
 mod standing;
 pub(crate) mod stats;
 pub(crate) mod url;
+mod watching;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -23,8 +29,10 @@ use crate::config::Config;
 use crate::error::SetPeersError;
 use crate::http::client::{Client, HttpPeer};
 use crate::http::switch::Services;
+use crowd::Crowd;
+use judge::Judge;
 use member::Member;
-use stats::PoolStats;
+use stats::{PoolHealth, PoolStats};
 use url::{BaseUrl, find_same_node};
 
 /// This node's view of all nodes: who owns a key, and how to ask them.
@@ -62,6 +70,8 @@ struct Shared {
     services: Arc<Services>,
     /// Replaced as a whole. Readers hold the lock for as long as it takes to look a key up.
     members: RwLock<Members>,
+    /// How many of them do not answer.
+    crowd: Arc<Crowd>,
     /// Held while a new set is made, so that of two calls the later one has the last word.
     changing: Mutex<()>,
 }
@@ -83,8 +93,8 @@ impl HttpPool {
         let config = Arc::new(config);
         let client = Arc::new(Client::new(Arc::clone(&config)));
         let services = Arc::new(Services::new(config.max_unsent_bytes));
-        let changing = Mutex::default();
-        let shared = Shared { own, config, client, services, members, changing };
+        let (changing, crowd) = (Mutex::default(), Arc::default());
+        let shared = Shared { own, config, client, services, members, crowd, changing };
         Self { shared: Arc::new(shared) }
     }
 
@@ -137,9 +147,17 @@ impl HttpPool {
         self.config().link.ring.store(ring.fingerprint(), Ordering::Relaxed);
         let mut members = self.shared.members.write().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut *members, Members { ring, nodes, own_label });
+        let new: Vec<_> = members.peers().cloned().collect();
         // Unlocked first: dropping the old set may close many connections.
         drop(members);
-        drop(old);
+        let stay: HashSet<_> = new.iter().map(Arc::as_ptr).collect();
+        for peer in old.peers().filter(|peer| !stay.contains(&Arc::as_ptr(peer))) {
+            peer.judge().leave();
+        }
+        for peer in &new {
+            peer.judge().join();
+            peer.look_at_ring();
+        }
         Ok(())
     }
 
@@ -191,6 +209,31 @@ impl HttpPool {
         PoolStats { links_served: self.shared.services.links(), peers }
     }
 
+    /// Returns which peers can be asked, and why not.
+    ///
+    /// A peer that takes no connection twice in a row, or does not answer for 500 ms and then no ping
+    /// within 250 ms, is *ejected*: whoever waits for it is told so, and nobody asks it for a second. Then
+    /// one request does, and if that fails, it is ejected for twice as long, up to half a minute. Whatever
+    /// comes from it, a refusal too, makes it healthy again. The [ring](Self::ring) does not change by it.
+    ///
+    /// ```
+    /// # use carrotcache_peer_http::HttpPool;
+    /// use carrotcache_peer_http::HealthState;
+    ///
+    /// let pool = HttpPool::builder("http://10.0.0.1:8001").build()?;
+    /// pool.set_peers(["http://10.0.0.1:8001", "http://10.0.0.2:8001"])?;
+    /// for peer in pool.health().peers {
+    ///     assert_eq!(peer.state, HealthState::Healthy, "{}: {:?}", peer.peer, peer.why);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn health(&self) -> PoolHealth {
+        let peers: Vec<_> = self.members().peers().cloned().collect();
+        let peers = peers.iter().map(|peer| peer.judge().report()).collect();
+        PoolHealth { peers, is_ignored: self.shared.crowd.is_ignored() }
+    }
+
     /// Returns this node's own base URL, as it was given to the builder.
     #[must_use]
     pub fn base_url(&self) -> &str {
@@ -213,7 +256,9 @@ impl HttpPool {
             return None;
         }
         let new = || {
-            let http = HttpPeer::new(url.clone(), Arc::clone(&self.shared.client));
+            let crowd = Arc::clone(&self.shared.crowd);
+            let judge = Judge::new(Arc::clone(url.text()), Arc::clone(self.config()), crowd);
+            let http = HttpPeer::new(url.clone(), Arc::clone(&self.shared.client), judge);
             Arc::new(Member::new(http, Arc::clone(self.config())))
         };
         Some(known.get(&**url.text()).cloned().unwrap_or_else(new))
@@ -230,12 +275,14 @@ impl Members {
         self.nodes.iter().flatten()
     }
 
+    /// Returns who is behind a label of the ring; `None` if it is this node.
+    fn peer(&self, index: usize) -> Option<&Arc<Member>> {
+        self.nodes.get(index)?.as_ref()
+    }
+
     /// Returns who is behind a label of the ring.
     fn owner(&self, index: usize) -> Owner {
-        match self.nodes.get(index) {
-            Some(Some(peer)) => Owner::Remote(Arc::clone(peer) as _),
-            Some(None) | None => Owner::Local,
-        }
+        self.peer(index).map_or(Owner::Local, |peer| Owner::Remote(Arc::clone(peer) as _))
     }
 }
 
@@ -248,12 +295,14 @@ impl Picker for HttpPool {
         self.members().peers().map(|peer| Arc::clone(peer) as _).collect()
     }
 
-    /// The next in the order of [`Ring::successors`].
+    /// The next in the order of [`Ring::successors`] that can be asked, this node among them: neither those
+    /// that are ejected, nor plain peers, nor those that have not been met over a link.
     fn next(&self, key: &str, failed: &str) -> Option<Owner> {
         let members = self.members();
         let mut order = members.ring.successors(key).indices();
         order.find(|&index| members.ring.label(index) == Some(failed))?;
-        Some(members.owner(order.next()?))
+        let may = |index: &usize| members.peer(*index).is_none_or(|peer| peer.may_stand_in());
+        order.find(may).map(|index| members.owner(index))
     }
 
     /// The label by which the list of peers has this node. `None` without links, since nobody can be told

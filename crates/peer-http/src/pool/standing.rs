@@ -96,6 +96,8 @@ pub(super) enum Way {
     Full(Waiter),
 }
 
+/// Why peers are plain to a pool without links.
+const OFF: &str = "links are off here";
 /// How long a peer that speaks HTTP only is not asked for a link.
 const PLAIN_FOR: Duration = Duration::from_secs(10);
 /// How long no link is asked for when one could not be had: twice as long each time.
@@ -140,6 +142,24 @@ impl State {
         }
     }
 
+    /// Returns whether the peer is known to speak frames: it does, or did when it was last asked.
+    pub(super) fn is_linkable(&self) -> bool {
+        match &self.standing {
+            Standing::Up(link) => self.has_met || link.hello().is_some(),
+            Standing::Down { .. } | Standing::Asking { .. } => self.has_met && !self.is_plain,
+            Standing::Off | Standing::Plain { .. } => false,
+        }
+    }
+
+    /// Returns why nothing but HTTP is spoken with the peer, if a node has shown that itself.
+    pub(super) fn plain_for(&self) -> Option<&'static str> {
+        match &self.standing {
+            Standing::Off => Some(OFF),
+            Standing::Plain { why, is_sure: true, .. } => Some(why),
+            _ => None,
+        }
+    }
+
     /// Returns where a get goes, and keeps it if it is to wait; up to `max_waiting` may.
     pub(super) fn way(&mut self, waiter: Waiter, max_waiting: usize) -> Way {
         let waiting = match &mut self.standing {
@@ -166,7 +186,7 @@ impl State {
         self.purges.retain(|waits| !waits.is_closed());
         let waiting = match &self.standing {
             Standing::Up(link) => return PurgeWay::Link(Arc::clone(link), self.has_met),
-            Standing::Off => return PurgeWay::Plain("links are off here"),
+            Standing::Off => return PurgeWay::Plain(OFF),
             Standing::Plain { why, is_sure: true, until } if *until > Instant::now() => {
                 return PurgeWay::Plain(why);
             }

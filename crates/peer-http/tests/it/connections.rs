@@ -98,7 +98,9 @@ async fn silence_on_one_used_connection_condemns_the_other_unused_ones() {
     let error = client.get("group", "second", time_left).await.expect_err("silence");
     assert_eq!(error.kind, PeerErrorKind::TimedOut);
     assert_eq!(client.value("group", "third").await, "third", "over a new connection");
-    assert_eq!(peer.seen.accepted(), CONNECTIONS + 1);
+    // And perhaps one on which it was asked for a sign of life.
+    let others = peer.seen.accepted() - CONNECTIONS;
+    assert!((1..=2).contains(&others), "{others}");
     wait_for(&peer.seen.closed, CONNECTIONS).await;
 }
 
@@ -177,7 +179,8 @@ async fn gets_over_the_bound_wait_and_dropped_ones_give_their_place_back() {
             heads.send(stream).expect("the test goes on");
         }
     });
-    let client = client_with(&url, |builder| builder.max_connections(2));
+    // That it ends connections without an answer is no reason not to ask it here.
+    let client = client_with(&url, |builder| builder.max_connections(2).eject(false));
     let get = |client: &Client| {
         let client = client.clone();
         tokio::spawn(async move { client.get("group", "key", None).await })

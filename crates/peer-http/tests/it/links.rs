@@ -163,7 +163,7 @@ fn those_who_wait_for_a_link_may_ask_again_where_they_are_told() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let url = runtime.block_on(async { listen().await.1 });
     // Nobody is there, which all who wait are told.
-    let peer = remote(&pool_of(&url, |builder| builder)).0;
+    let peer = remote(&pool_of(&url, |builder| builder.eject(false))).0;
     let (tell, told) = std::sync::mpsc::channel();
     let entered = runtime.enter();
     for _ in 0..64 {

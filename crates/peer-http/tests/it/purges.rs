@@ -261,14 +261,15 @@ async fn a_peer_that_is_not_there_is_unreachable_however_often_that_was_found_ou
     let (listener, url) = listen().await;
     let address = listener.local_addr().expect("an address");
     drop(listener);
-    let asking = Asking::of(&url);
+    let pool = pool_of(&url, |builder| builder.eject(false));
+    let client = remote(&pool);
     for _ in 0..3 {
-        assert_eq!(kind_of(&asking.client, purge_of("g", SOON)).await, PeerErrorKind::Unreachable);
+        assert_eq!(kind_of(&client, purge_of("g", SOON)).await, PeerErrorKind::Unreachable);
     }
     // Gets would wait a while before they ask for a link again. A purge does not.
     let listener = TcpListener::bind(address).await.expect("the same port");
     let served = Served::start_at((listener, url), Forgetful::default(), |builder| builder);
-    told(send(&asking.client, purge_of("g", SOON))).await.expect("it is done");
+    told(send(&client, purge_of("g", SOON))).await.expect("it is done");
     drop(served);
 }
 
@@ -276,14 +277,15 @@ async fn a_peer_that_is_not_there_is_unreachable_however_often_that_was_found_ou
 async fn a_peer_that_accepts_and_is_silent_has_until_the_deadline() {
     let peer = FakePeer::start(vec![vec![Do::Request, Do::Hold]]).await;
     let asking = Asking::of(&peer.url);
+    // Less than what a silent peer is given, which is then found dead.
     let begin = Instant::now();
     // The first asks for a link, and the others wait for what it hears; each until its own deadline.
     let [long, short] =
-        [600, 100].map(|millis| send(&asking.client, purge_of("g", Duration::from_millis(millis))));
+        [400, 100].map(|millis| send(&asking.client, purge_of("g", Duration::from_millis(millis))));
     assert_eq!(told(short).await.unwrap_err().kind, PeerErrorKind::TimedOut);
-    assert!(begin.elapsed() < Duration::from_millis(550), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_millis(350), "{:?}", begin.elapsed());
     assert_eq!(told(long).await.unwrap_err().kind, PeerErrorKind::TimedOut);
-    assert!(begin.elapsed() >= Duration::from_millis(600), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() >= Duration::from_millis(400), "{:?}", begin.elapsed());
     assert_eq!(peer.seen.accepted(), 1);
 }
 

@@ -203,6 +203,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             return Tally::default();
         }
         let mut state = self.shared.lock();
+        state.answered();
         for event in events.drain(..) {
             let (id, told) = match event {
                 Event::Answer(id, answer) => (id, Told::Answer(answer)),

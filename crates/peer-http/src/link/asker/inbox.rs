@@ -215,6 +215,7 @@ fn take(
         FromOwner::Hello(hello) => {
             *incarnation = Some(hello.incarnation);
             let refused = shared.lock().meet(hello, Instant::now(), shared.config());
+            shared.met(hello);
             return events.extend(refused.into_iter().map(|(id, why)| Event::Purged(id, Err(why))));
         }
         FromOwner::GoAway => return shared.lock().part(),

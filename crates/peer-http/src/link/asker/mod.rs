@@ -35,9 +35,10 @@ pub(crate) use self::purges::MAX_PURGES;
 pub(crate) use self::purges::{MAX_WAITING_PURGES, PurgeWaiter, UnsentPurge};
 use self::shared::Shared;
 use self::state::State;
-pub(crate) use self::waiter::{Detour, Unsent, Waiter, Why};
+pub(crate) use self::waiter::{Detour, Unsent, Waiter, Watcher, Why};
 use crate::link::config::LinkConfig;
 use crate::link::frame::hello::Hello;
+use crate::link::frame::{Header, Id, kind};
 
 /// The connection to one owner, over which gets are sent.
 ///
@@ -65,6 +66,18 @@ impl Link {
         let shared = Arc::new(Shared::new(config, detour, first));
         let driver = Driver::new(Arc::clone(&shared), io, early);
         (Self { shared }, driver)
+    }
+
+    /// Has `watcher` hear what becomes of the link. To be called before the task is spawned, and once.
+    pub(crate) fn watch(&self, watcher: Arc<dyn Watcher>) {
+        self.shared.watch(watcher);
+    }
+
+    /// Asks the owner for a sign of life, with which it also says HELLO if its ring has changed.
+    pub(crate) fn ping(&self) {
+        let mut state = self.shared.lock();
+        state.write(Header::bare(kind::PING, Id::default()));
+        State::wake(state);
     }
 
     /// Sends a get, and returns without waiting. Its completion is told the answer, once.

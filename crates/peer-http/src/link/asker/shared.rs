@@ -4,14 +4,15 @@
 //! with a channel to the task and a map of who waits, every get would pay for both.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use carrotcache_peer::{PeerError, PeerErrorKind};
 
 use super::state::{State, Unanswered};
-use super::waiter::{Detour, Waiter};
+use super::waiter::{Detour, Waiter, Watcher};
 use crate::link::config::LinkConfig;
 use crate::link::end::End;
+use crate::link::frame::hello::Hello;
 
 /// What the handle and the task of a link share.
 pub(super) struct Shared {
@@ -19,6 +20,8 @@ pub(super) struct Shared {
     config: LinkConfig,
     /// Where gets go that are not answered over a link. Never called under the lock.
     detour: Detour,
+    /// Who hears of it. Never called under the lock.
+    watcher: OnceLock<Arc<dyn Watcher>>,
     /// Outside the lock, so that whoever reads the statistics holds nobody up.
     traffic: Traffic,
 }
@@ -50,7 +53,7 @@ impl Shared {
     /// slot: the owner has it from the request that asked for the link.
     pub(super) fn new(config: LinkConfig, detour: Detour, first: Option<Waiter>) -> Self {
         let state = Mutex::new(State::new(&config, first));
-        Self { state, config, detour, traffic: Traffic::default() }
+        Self { state, config, detour, watcher: OnceLock::new(), traffic: Traffic::default() }
     }
 
     pub(super) fn config(&self) -> &LinkConfig {
@@ -72,14 +75,30 @@ impl Shared {
         (self.detour)(waiter);
     }
 
+    /// Has `watcher` hear of the link from now on. There is one at most.
+    pub(super) fn watch(&self, watcher: Arc<dyn Watcher>) {
+        drop(self.watcher.set(watcher));
+    }
+
+    /// Tells who watches that the owner has said HELLO. Not to be called with the state locked.
+    pub(super) fn met(&self, hello: Hello) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher.met(hello);
+        }
+    }
+
     /// Ends the link, and tells every get and purge that is under way. A second end finds none.
     ///
     /// Gets are refused from the moment at which the slots are emptied, under the same lock. So
     /// none can take a slot that nobody looks at any more, and each is told once, here or by its
     /// answer.
     pub(super) fn end(&self, end: End) -> Arc<End> {
-        let Unanswered { gets, purges, has_met } = self.lock().end();
+        let Unanswered { gets, purges, has_met, is_first } = self.lock().end();
         let end = Arc::new(end);
+        // First, so that those who are told and ask again find it noted.
+        if let Some(watcher) = self.watcher.get().filter(|_| is_first) {
+            watcher.ended(&end, has_met);
+        }
         let error = end.to_error();
         // A peer that agreed on frames and never sent one has not been asked.
         let is_plain = !has_met && !matches!(*end, End::Dropped);

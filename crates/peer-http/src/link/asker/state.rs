@@ -6,6 +6,7 @@
 
 use std::sync::MutexGuard;
 use std::task::Waker;
+use std::time::Duration;
 
 use carrotcache_peer::{Completion, PeerError, Purged, Request};
 use tokio::time::Instant;
@@ -34,6 +35,9 @@ pub(super) struct State {
     /// Since when there have been gets or purges under way without a pause. An owner that is asked nothing is
     /// not silent, it rests.
     busy_since: Instant,
+    /// Since when gets have run out of time and none was answered, and when the last one did. With little
+    /// time each, and pauses in between, they would never add up to a silence.
+    in_vain: Option<(Instant, Instant)>,
     /// The task was woken and will look at `out`: it need not be woken again.
     ///
     /// Set under the lock by the first caller who has something to write, cleared under the lock by
@@ -46,6 +50,9 @@ pub(super) struct State {
     hello: Option<Hello>,
     standing: Standing,
 }
+
+/// After a longer pause what is asked has nothing to do with what was asked in vain before.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Whether gets may be sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,6 +98,7 @@ impl State {
             out: Vec::new(),
             expires: None,
             busy_since: now,
+            in_vain: None,
             scheduled: false,
             task: None,
             hello: None,
@@ -230,6 +238,7 @@ impl State {
     fn begin(&mut self, expires: Instant, now: Instant) {
         if !self.is_busy() {
             self.busy_since = now;
+            self.in_vain.take_if(|(_, last)| now > *last + LONGEST_PAUSE);
         }
         self.expires = Some(self.expires.map_or(expires, |earlier| earlier.min(expires)));
     }
@@ -331,6 +340,11 @@ impl State {
         }
     }
 
+    /// Notes that the owner has said something of what it was asked.
+    pub(super) fn answered(&mut self) {
+        self.in_vain = None;
+    }
+
     /// Returns the slots, for the answers that have come.
     pub(super) fn slots(&mut self) -> &mut Slots {
         &mut self.slots
@@ -346,7 +360,7 @@ impl State {
         let busy = self.is_busy();
         Times {
             expires: self.expires.filter(|_| busy),
-            busy_since: busy.then_some(self.busy_since),
+            busy_since: busy.then_some(self.in_vain.map_or(self.busy_since, |(since, _)| since)),
         }
     }
 
@@ -396,6 +410,10 @@ impl State {
         let get = self.slots.expire(now, &mut expired.gets);
         let purge = self.purges.expire(now, &mut expired.purges);
         self.expires = get.into_iter().chain(purge).min();
+        if !expired.gets.is_empty() || !expired.purges.is_empty() {
+            let (since, _) = self.in_vain.unwrap_or((self.busy_since, now));
+            self.in_vain = Some((since, now));
+        }
         for (id, _) in &expired.gets {
             self.write(Header::bare(kind::CANCEL, *id));
         }
@@ -403,10 +421,11 @@ impl State {
 
     /// Ends the link: takes out all that is under way. Whatever is asked from here on is given back.
     pub(super) fn end(&mut self) -> Unanswered {
+        let is_first = self.standing != Standing::Over;
         self.standing = Standing::Over;
         self.task = None;
         let has_met = self.hello.is_some();
-        Unanswered { gets: self.slots.drain(), purges: self.purges.drain(), has_met }
+        Unanswered { gets: self.slots.drain(), purges: self.purges.drain(), has_met, is_first }
     }
 }
 
@@ -424,4 +443,6 @@ pub(super) struct Unanswered {
     pub(super) purges: Vec<(Completion<Purged>, bool)>,
     /// Whether the owner has ever said HELLO.
     pub(super) has_met: bool,
+    /// Whether it had not ended before.
+    pub(super) is_first: bool,
 }

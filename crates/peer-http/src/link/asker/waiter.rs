@@ -6,6 +6,9 @@ use std::time::Duration;
 use carrotcache_peer::{Completion, Request};
 use tokio::time::Instant;
 
+use crate::link::end::End;
+use crate::link::frame::hello::Hello;
+
 /// A question, and who is told the answer.
 ///
 /// Dropping it tells an error of kind [`Dropped`](carrotcache_peer::PeerErrorKind::Dropped).
@@ -45,6 +48,17 @@ pub(crate) enum Why {
 ///
 /// Called on the link's task, so it must neither block nor panic.
 pub(crate) type Detour = Arc<dyn Fn(Waiter) + Send + Sync>;
+
+/// Hears what becomes of a link, before those do who have asked over it.
+///
+/// Called on the link's task, so it must neither block nor panic.
+pub(crate) trait Watcher: Send + Sync {
+    /// The owner has said HELLO, perhaps again.
+    fn met(&self, hello: Hello);
+
+    /// The link has ended. `has_met` tells whether the owner has ever said HELLO.
+    fn ended(&self, end: &Arc<End>, has_met: bool);
+}
 
 /// Returns what the owner is told of the time left: rounded up, since the asker keeps to it anyway.
 pub(super) fn millis_left(deadline: Instant, now: Instant) -> u32 {

@@ -6,6 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(super) struct Desk<H> {
     /// Most requests are for the same group as the one before, and share its name: one that is not
     /// at hand costs a copy of its key, and none of this.
     group: Arc<str>,
+    /// The ring that the asker was told of, by its fingerprint.
+    ring: u64,
     /// Whether the asker has said HELLO.
     met: bool,
     /// Whether the asker has said GOAWAY.
@@ -61,9 +64,11 @@ impl<H: Handler> Desk<H> {
     /// Returns a desk with a HELLO to be written. It goes first, without waiting for the asker's.
     pub(super) fn new(handler: Arc<H>, config: Arc<Config>) -> Self {
         let (link, mut out) = (&config.link, Out::new());
-        out.small(|out| link.hello().encode(out));
+        let hello = link.hello();
+        out.small(|out| hello.encode(out));
         Self {
             handler,
+            ring: hello.ring,
             loads: Loads::new(link.max_loads, "loads"),
             purges: Purges::new(),
             out,
@@ -137,6 +142,7 @@ impl<H: Handler> Desk<H> {
         payload: &[u8],
         now: Instant,
     ) -> Result<(), FrameError> {
+        self.tell_ring();
         match FromAsker::decode(header, payload)? {
             FromAsker::Hello(hello) => self.meet(hello),
             FromAsker::Get { id, get } => self.get(id, get, now),
@@ -157,6 +163,16 @@ impl<H: Handler> Desk<H> {
             FromAsker::Unknown => {}
         }
         Ok(())
+    }
+
+    /// Says HELLO again if the ring has changed, so that the asker can tell whether it has the same one.
+    fn tell_ring(&mut self) {
+        let link = &self.config.link;
+        if link.ring.load(Ordering::Relaxed) != self.ring {
+            let hello = link.hello();
+            self.ring = hello.ring;
+            self.out.small(|out| hello.encode(out));
+        }
     }
 
     /// Notes what the asker takes.

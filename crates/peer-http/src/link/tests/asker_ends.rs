@@ -90,6 +90,42 @@ async fn an_owner_that_says_nothing_of_a_get_has_less_time_than_one_that_is_load
 }
 
 #[tokio::test(start_paused = true)]
+async fn gets_with_little_time_find_a_silent_owner_out_together() {
+    let (asker, _owner) = Asker::met().await;
+    let begin = Instant::now();
+    while !asker.ended.is_finished() {
+        // Each is over before the silence means anything, and none follows at once.
+        let kind = told(asker.get_for("k", millis(200))).await.unwrap_err().kind;
+        assert!(matches!(kind, PeerErrorKind::TimedOut | PeerErrorKind::Unreachable), "{kind:?}");
+        tokio::time::sleep(millis(100)).await;
+    }
+    assert!(begin.elapsed() < millis(1_200), "{:?}", begin.elapsed());
+    let end = soon(asker.ended).await.expect("no panic");
+    assert!(matches!(*end, End::Silent { .. }), "{end}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_has_answered_since_has_all_its_time_again() {
+    let (asker, mut owner) = Asker::met().await;
+    let late = asker.get_for("late", millis(200));
+    owner.read_get("late").await;
+    assert_eq!(told(late).await.unwrap_err().kind, PeerErrorKind::TimedOut);
+    assert_eq!(owner.read().await.0.kind, kind::CANCEL);
+    let get = asker.get("k");
+    let id = owner.read_get("k").await;
+    owner.value(id, b"v").await;
+    assert_eq!(value(get).await, "v");
+    tokio::time::sleep(millis(60_000)).await;
+    let begin = Instant::now();
+    let get = asker.get("k");
+    let id = owner.read_get("k").await;
+    assert_eq!(owner.read().await.0.kind, kind::PING);
+    assert_near(begin.elapsed(), millis(500));
+    owner.value(id, b"v").await;
+    assert_eq!(value(get).await, "v");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_load_may_take_far_longer_than_every_clock_of_the_link() {
     let (asker, mut owner) = Asker::met().await;
     let get = asker.get("slow");

@@ -15,6 +15,7 @@ mod random;
 mod sockets;
 mod splits;
 mod together;
+mod watcher;
 
 use std::future::{self, Pending};
 use std::sync::Arc;
