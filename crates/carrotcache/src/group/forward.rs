@@ -349,8 +349,10 @@ impl Forward {
         if error.kind == PeerErrorKind::Runtime {
             return self.leader.finish(Err(GetError::CannotAskPeers { source: error }));
         }
-        // Our own runtime's end is no outage of the peer's.
-        if error.kind != PeerErrorKind::Dropped || !self.home.is_shut_down() {
+        // Our own runtime's end is no outage of the peer's, and what its transport tells is told once.
+        let is_ours = error.kind == PeerErrorKind::Dropped && self.home.is_shut_down();
+        let is_told = !std::thread::panicking() && self.peer.is_doubted();
+        if !is_ours && !is_told {
             self.group.shared.peers.outages.failed(&self.label(), &error);
         }
         if error.kind == PeerErrorKind::TooLarge {
