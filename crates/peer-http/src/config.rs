@@ -8,6 +8,7 @@ use carrotcache_consistenthash::{Ring, RingBuilder};
 use crate::error::{BuildError, MAX_PATH_BYTES};
 use crate::link::config::LinkConfig;
 use crate::link::frame::hello::MIN_REQUEST_BYTES;
+use crate::secret::Secrets;
 use crate::wire::path;
 
 /// The settings, as client and server read them. The methods of the pool's builder say what
@@ -23,6 +24,8 @@ pub(crate) struct Config {
     /// Whether links are asked for, and agreed to.
     pub(crate) links: bool,
     pub(crate) link: LinkConfig,
+    /// By which nodes know each other, if by any.
+    pub(crate) secrets: Option<Secrets>,
     // The client.
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
@@ -43,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) max_unsent_bytes: u64,
     pub(crate) drain_timeout: Duration,
     pub(crate) max_accepted: usize,
+    /// Whether peers on other machines may purge without showing who they are.
+    pub(crate) purges_from_anyone: bool,
 }
 
 /// Longer than anyone waits, and short enough to be added to any point in time.
@@ -166,6 +171,7 @@ impl Default for Config {
             ring: Ring::builder(),
             links: true,
             link: LinkConfig::default(),
+            secrets: None,
             connect_timeout: Duration::from_millis(250),
             idle_timeout: Duration::from_secs(25),
             max_connections: 128,
@@ -185,6 +191,7 @@ impl Default for Config {
             max_unsent_bytes: 64 << 20,
             drain_timeout: Duration::from_secs(10),
             max_accepted: 4096,
+            purges_from_anyone: false,
         }
     }
 }

@@ -6,6 +6,7 @@ use carrotcache_consistenthash::RingError;
 use thiserror::Error;
 
 use crate::pool::url::UrlError;
+use crate::secret::SecretError;
 
 /// The longest path that a request can have, in bytes: a limit of the crate `http`.
 pub(crate) const MAX_PATH_BYTES: usize = u16::MAX as usize - 1;
@@ -51,6 +52,9 @@ pub enum BuildError {
         /// The largest answer, in bytes.
         max_answer_bytes: u64,
     },
+    /// A text cannot be the secret of a cluster.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The ring cannot be built with these settings.
     #[error("the ring cannot be built")]
     Ring(#[from] RingError),

@@ -247,6 +247,7 @@ mod error;
 mod http;
 mod link;
 mod pool;
+mod secret;
 mod wire;
 
 #[doc = include_str!("protocol.md")]
@@ -261,6 +262,7 @@ pub use pool::builder::HttpPoolBuilder;
 pub use pool::fault::UrlFault;
 pub use pool::stats::{HealthState, LinkState, PeerHealth, PeerStats, PoolHealth, PoolStats};
 pub use pool::url::UrlError;
+pub use secret::SecretError;
 pub use wire::message::AnswerBody;
 pub use wire::path;
 

@@ -78,6 +78,10 @@ pub enum PeerErrorKind {
     /// The peer did not answer of late, so it was not asked this time.
     #[error("is not asked for now, since it did not answer")]
     Ejected,
+    /// The peer does not know this node for one of its own: it has another secret, or takes nothing of
+    /// the kind from strangers.
+    #[error("does not let this node in")]
+    Unauthorized,
     /// No way to the peer was found: nobody listens there, or no place was free in time.
     #[error("cannot be reached")]
     Unreachable,

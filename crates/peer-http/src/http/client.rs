@@ -313,6 +313,9 @@ impl HttpPeer {
         *request.uri_mut() = head.uri.clone();
         request.headers_mut().insert(HOST, self.shared.host.clone());
         request.headers_mut().insert(TIME_LEFT, HeaderValue::from(millis));
+        if let Some(secrets) = &self.shared.client.config.secrets {
+            secrets.add_to(request.headers_mut());
+        }
         if head.wanted == Wanted::Link {
             upgrade::add_to(request.headers_mut());
         }

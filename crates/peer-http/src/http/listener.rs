@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::Config;
 use crate::error::ServeError;
+use crate::http::caller::Caller;
 use crate::http::guarded::Guarded;
 use crate::http::places::{Place, Places};
 use crate::http::service::PeerService;
@@ -147,10 +148,12 @@ impl<H: Handler> Server<H> {
 
     /// Serves a connection in a task of its own, which holds its place until the end.
     fn spawn(&mut self, stream: TcpStream, place: Place) {
+        let caller = Caller { remote: stream.peer_addr().ok(), is_certified: false };
         let stage = Stage::new(place, &self.config);
         let socket = Guarded::new(stream, Arc::clone(&stage), self.config.write_timeout);
         let switch = Arc::default();
-        let service = Staged::new(self.service.clone(), Arc::clone(&stage), Arc::clone(&switch));
+        let (service, to) = (self.service.clone(), Arc::clone(&switch));
+        let service = Staged::new(service, Arc::clone(&stage), to, caller);
         let connection = self.http.serve_connection(TokioIo::new(socket), service);
         let connection = connection.with_upgrades();
         let mut shutdown = self.shutdown.subscribe();

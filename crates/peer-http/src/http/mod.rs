@@ -1,5 +1,6 @@
 //! HTTP: how a peer is asked, and how this node answers.
 
+pub(crate) mod caller;
 pub(crate) mod client;
 pub(crate) mod connect;
 mod connection;

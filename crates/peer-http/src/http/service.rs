@@ -3,13 +3,15 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use carrotcache_peer::{Answer, Handler, PeerError, PeerErrorKind, Reply, Request};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use hyper::http::Extensions;
 use hyper::service::Service;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Response, StatusCode};
@@ -18,8 +20,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Config;
+use crate::http::caller::Caller;
 use crate::http::switch::{self, Services, Switch};
 use crate::link::owner::LONGEST_WAIT;
+use crate::secret::Stranger;
 use crate::wire::about::{About, Times};
 use crate::wire::message::AnswerBody;
 use crate::wire::outcome::{OUTCOME, Outcome, PROTOBUF, TIME_LEFT};
@@ -64,6 +68,8 @@ pub struct PeerService<H> {
     links: Arc<watch::Sender<()>>,
     /// What the paths of requests begin with here.
     base_path: Arc<str>,
+    /// Finds out where a request comes from, in a server that is not this crate's.
+    remote: fn(&Extensions) -> Option<SocketAddr>,
 }
 
 impl<H: Handler> PeerService<H> {
@@ -71,7 +77,8 @@ impl<H: Handler> PeerService<H> {
     pub(crate) fn new(handler: H, config: Arc<Config>, services: Arc<Services>) -> Self {
         let base_path = config.base_path.as_str().into();
         let (handler, links) = (Arc::new(handler), Arc::new(watch::Sender::new(())));
-        Self { handler, config, services, links, base_path }
+        let remote = |_: &Extensions| None;
+        Self { handler, config, services, links, base_path, remote }
     }
 
     /// Returns the service for a server that shows it paths below `base_path`, which is `/` for
@@ -81,6 +88,31 @@ impl<H: Handler> PeerService<H> {
     #[must_use]
     pub fn mounted_at(self, base_path: &str) -> Self {
         Self { base_path: base_path.into(), ..self }
+    }
+
+    /// Returns the service that finds out by `remote` where a request comes from.
+    ///
+    /// Peers on this machine may tell the node what to forget without showing who they are, as
+    /// [`allow_purges_from_anyone`](crate::HttpPoolBuilder::allow_purges_from_anyone) says. Unless this
+    /// is set, a service inside another server knows of nobody whether he is on this machine.
+    ///
+    /// With axum, which puts it among the extensions of a request if it is served by
+    /// `into_make_service_with_connect_info::<SocketAddr>()`:
+    ///
+    /// ```
+    /// # use carrotcache_peer_http::{HttpPool, PeerService, peer::Handler};
+    /// # use std::net::SocketAddr;
+    /// use axum::extract::ConnectInfo;
+    ///
+    /// # fn mount(pool: &HttpPool, handler: impl Handler) -> PeerService<impl Handler> {
+    /// let service = pool.service(handler).remote_address(|extensions| {
+    ///     extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
+    /// });
+    /// # service }
+    /// ```
+    #[must_use]
+    pub fn remote_address(self, remote: fn(&Extensions) -> Option<SocketAddr>) -> Self {
+        Self { remote, ..self }
     }
 
     /// Returns what `request` asks for, which is waited for no longer than `longest`. Nothing of it
@@ -124,17 +156,25 @@ impl<H: Handler> PeerService<H> {
         headers.contains_key(TIME_LEFT).then_some(teller)
     }
 
-    /// Returns the response to `request`, and what becomes of its connection if that is to become a
-    /// link.
+    /// Returns the response to `request` of `caller`, and what becomes of its connection if that is to
+    /// become a link.
     pub(crate) fn respond<B>(
         &self,
         mut request: hyper::Request<B>,
+        caller: Caller,
     ) -> (PeerResponse, Option<Switch<H>>) {
+        // First of all: who is not let in finds out nothing, and costs nothing.
+        if let Some(secrets) = &self.config.secrets
+            && let Err(stranger) = secrets.check(request.headers())
+        {
+            let deadline = Instant::now() + self.config.max_time_left;
+            return (PeerResponse::ready(unauthorized(stranger), deadline), None);
+        }
         let is_switch = self.config.links && switch::is_asked_for(&request);
         if is_switch && let Ok(first) = self.parse(&request, LONGEST_WAIT) {
             let (handler, config) = (Arc::clone(&self.handler), Arc::clone(&self.config));
             let services = Arc::clone(&self.services);
-            let switch = Switch::new(&mut request, first, handler, config, services);
+            let switch = Switch::new(&mut request, first, caller, handler, config, services);
             return (PeerResponse::switching(), Some(switch));
         }
         (self.answer(&request), None)
@@ -148,7 +188,8 @@ impl<H: Handler> PeerService<H> {
             // Nobody could serve it.
             request.extensions_mut().remove::<OnUpgrade>();
         }
-        let (response, switch) = self.respond(request);
+        let caller = Caller { remote: (self.remote)(request.extensions()), is_certified: false };
+        let (response, switch) = self.respond(request, caller);
         if let (Some(switch), Ok(runtime)) = (switch, runtime) {
             switch.spawn(&runtime, self.links.subscribe());
         }
@@ -224,6 +265,7 @@ impl<H> Clone for PeerService<H> {
             services: Arc::clone(&self.services),
             links: Arc::clone(&self.links),
             base_path: Arc::clone(&self.base_path),
+            remote: self.remote,
         }
     }
 }
@@ -390,6 +432,13 @@ async fn with_room(
         Some(room) => response.body_mut().hold(room),
         None => response = refuse(Outcome::Overloaded, "too many bytes of answers wait here"),
     }
+    response
+}
+
+/// Returns the response to whoever does not know the secret.
+fn unauthorized(stranger: Stranger) -> Response<AnswerBody> {
+    let mut response = refuse(Outcome::Unauthorized, stranger.text());
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("carrotcache-secret"));
     response
 }
 

@@ -28,6 +28,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::Config;
+use crate::http::caller::Caller;
 use crate::http::places::Place;
 use crate::http::service::{PeerResponse, PeerService};
 use crate::http::switch::Switch;
@@ -189,6 +190,7 @@ pub(crate) struct Staged<H> {
     stage: Arc<Stage>,
     /// What becomes of the connection when it is to become a link.
     switch: Arc<Mutex<Option<Switch<H>>>>,
+    caller: Caller,
 }
 
 /// A response of a [`Staged`].
@@ -198,14 +200,15 @@ pub(crate) struct StagedResponse {
 }
 
 impl<H: Handler> Staged<H> {
-    /// Returns what answers as `service` does, and leaves in `switch` what becomes of the connection
+    /// Returns what answers `caller` as `service` does, and leaves in `switch` what becomes of the connection
     /// when it is to become a link.
     pub(crate) fn new(
         service: PeerService<H>,
         stage: Arc<Stage>,
         switch: Arc<Mutex<Option<Switch<H>>>>,
+        caller: Caller,
     ) -> Self {
-        Self { service, stage, switch }
+        Self { service, stage, switch, caller }
     }
 }
 
@@ -215,7 +218,7 @@ impl<H: Handler> Service<Request<Incoming>> for Staged<H> {
     type Future = StagedResponse;
 
     fn call(&self, request: Request<Incoming>) -> StagedResponse {
-        let (response, switch) = self.service.respond(request);
+        let (response, switch) = self.service.respond(request, self.caller);
         if switch.is_some() {
             *self.switch.lock().unwrap_or_else(PoisonError::into_inner) = switch;
         }

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::http::caller::Caller;
 use crate::http::unsent::Unsent;
 use crate::link::owner::{Activity, Serving};
 use crate::wire::upgrade;
@@ -41,6 +42,7 @@ pub(crate) struct Switch<H> {
     upgrade: OnUpgrade,
     /// The get that asked for the link.
     first: Request,
+    caller: Caller,
     handler: Arc<H>,
     config: Arc<Config>,
     services: Arc<Services>,
@@ -54,16 +56,17 @@ pub(crate) fn is_asked_for<B>(request: &hyper::Request<B>) -> bool {
 }
 
 impl<H: Handler> Switch<H> {
-    /// Returns what becomes of the connection that `request` came over, which asks for a link with
-    /// the get `first`.
+    /// Returns what becomes of the connection that `request` of `caller` came over, which asks for a
+    /// link with the get `first`.
     pub(crate) fn new<B>(
         request: &mut hyper::Request<B>,
         first: Request,
+        caller: Caller,
         handler: Arc<H>,
         config: Arc<Config>,
         services: Arc<Services>,
     ) -> Self {
-        Self { upgrade: hyper::upgrade::on(request), first, handler, config, services }
+        Self { upgrade: hyper::upgrade::on(request), first, caller, handler, config, services }
     }
 
     /// Serves the link in a task, for a server that does not care what becomes of its connections.
@@ -107,11 +110,12 @@ impl<H: Handler> Switch<H> {
         activity: Activity,
         drained: impl Future<Output = ()>,
     ) {
-        let Self { first, handler, config, services, .. } = self;
+        let Self { first, caller, handler, config, services, .. } = self;
+        let may_purge = caller.may_purge(&config);
         let _counted = Counted::new(&services.links);
         tracing::debug!("a link of a peer is open");
         let serving = Serving::new(io, early, Some(first), handler, config, activity, drained);
-        let end = serving.await;
+        let end = serving.with_purges(may_purge).await;
         tracing::debug!(%end, "a link of a peer has ended");
     }
 }

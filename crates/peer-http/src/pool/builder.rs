@@ -8,6 +8,7 @@ use super::HttpPool;
 use super::url::BaseUrl;
 use crate::config::Config;
 use crate::error::BuildError;
+use crate::secret::Draft;
 
 /// Says what an [`HttpPool`] is like before it is built; from [`HttpPool::builder`].
 ///
@@ -81,6 +82,8 @@ use crate::error::BuildError;
 pub struct HttpPoolBuilder {
     /// Taken apart in [`build`](Self::build), so that a fault in it is an error there.
     base_url: String,
+    /// Looked at there too.
+    pub(super) secrets: Draft,
     pub(super) config: Config,
 }
 
@@ -98,7 +101,7 @@ impl HttpPool {
 impl HttpPoolBuilder {
     /// Returns the builder with every default.
     pub(crate) fn new(base_url: String) -> Self {
-        Self { base_url, config: Config::default() }
+        Self { base_url, secrets: Draft::default(), config: Config::default() }
     }
 
     /// Sets the path below which peers ask for values; `/_groupcache/` unless set.
@@ -301,11 +304,12 @@ impl HttpPoolBuilder {
     /// # Errors
     ///
     /// A [`BuildError`] if this node's base URL is not `http://host[:port]`, the base path cannot be
-    /// asked for, a bound is zero, the largest answer or the longest names have no room, or the ring
+    /// asked for, a secret cannot be one, a bound is zero, the largest answer or the longest names have no room, or the ring
     /// does not take its settings.
     pub fn build(self) -> Result<HttpPool, BuildError> {
-        let Self { base_url, mut config } = self;
+        let Self { base_url, secrets, mut config } = self;
         let url: BaseUrl = base_url.parse()?;
+        config.secrets = secrets.settle()?;
         config.check()?;
         config.bound_times();
         config.settle_link();

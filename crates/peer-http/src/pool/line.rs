@@ -185,8 +185,8 @@ impl Line {
     /// somebody else at its address. What the peer is to forget, it may still have.
     fn strange(&self) -> Option<PeerError> {
         let error = || PeerError::new(PeerErrorKind::Foreign).at(Arc::clone(self.http.label()));
-        let has_met = self.lock().has_met();
-        has_met.then(|| error().with_source("it has spoken over a link before, and takes none now"))
+        self.has_met()
+            .then(|| error().with_source("it has spoken over a link before, and takes none now"))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -212,6 +212,12 @@ impl Asking {
     async fn run(mut self, waiter: Waiter) {
         match self.ask(&waiter.request).await {
             Asked::Link(stream, early) => self.open(stream, &early, waiter).await,
+            // It may know links, and would tell nobody who is not let in.
+            Asked::Answered(Err(error)) if error.kind == PeerErrorKind::Unauthorized => {
+                self.is_settled = true;
+                self.fail(&error);
+                waiter.completion.tell(Err(error));
+            }
             Asked::Answered(answer) => {
                 self.is_settled = true;
                 let unsure = foreign(&answer).or_else(|| self.line.strange());
@@ -231,7 +237,9 @@ impl Asking {
         let line = &self.line;
         let waiting = match error.kind {
             // What keeps one from being asked would keep the others, one after another.
-            PeerErrorKind::Unreachable | PeerErrorKind::Runtime => return self.fail_all(error),
+            PeerErrorKind::Unreachable | PeerErrorKind::Runtime | PeerErrorKind::Unauthorized => {
+                return self.fail_all(error);
+            }
             // It was found dead, in whatever way that showed.
             _ if !line.judge().is_up() => return self.fail_all(error),
             // It has answered, with more than is accepted here.

@@ -1,5 +1,6 @@
 //! The peers, and who of them owns a key.
 
+mod access_settings;
 pub(crate) mod builder;
 mod crowd;
 pub(crate) mod fault;

@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn outcome_is_believed_with_its_own_status_only() {
         use PeerErrorKind::{
-            BadRequest, LoadFailed, NoSuchGroup, Overloaded, TimedOut, TooManyLoads,
+            BadRequest, LoadFailed, NoSuchGroup, Overloaded, TimedOut, TooManyLoads, Unauthorized,
         };
         for (word, status, said) in [
             ("not-found", 404, Said::Absent),
@@ -174,9 +174,10 @@ mod tests {
             ("too-many-loads", 503, Said::Refused(TooManyLoads)),
             ("timed-out", 504, Said::Refused(TimedOut)),
             ("invalid", 400, Said::Refused(BadRequest)),
+            ("unauthorized", 401, Said::Refused(Unauthorized)),
         ] {
             let line = format!("carrotcache-outcome: {word}");
-            for other in [200, 204, 301, 400, 404, 500, 502, 503, 504] {
+            for other in [200, 204, 301, 400, 401, 404, 500, 502, 503, 504] {
                 let read = read_lines(other, &[PROTOBUF, "content-length: 1", &line]);
                 if other == status {
                     assert_eq!(read, said);
@@ -200,10 +201,11 @@ mod tests {
 
     #[test]
     fn status_alone_is_no_verdict() {
-        use PeerErrorKind::{BadRequest, Failed, NoSuchGroup, Overloaded, TimedOut};
+        use PeerErrorKind::{BadRequest, Failed, NoSuchGroup, Overloaded, TimedOut, Unauthorized};
         for lines in [&[][..], &["carrotcache-outcome: of-a-later-version"]] {
             for (status, kind) in [
                 (400, BadRequest),
+                (401, Unauthorized),
                 (404, NoSuchGroup),
                 (500, Failed),
                 (503, Overloaded),
@@ -211,7 +213,7 @@ mod tests {
             ] {
                 assert_eq!(read_lines(status, lines), Said::Refused(kind));
             }
-            for status in [101, 201, 204, 206, 301, 304, 401, 403, 407, 418, 501, 502, 511, 999] {
+            for status in [101, 201, 204, 206, 301, 304, 403, 407, 418, 501, 502, 511, 999] {
                 assert!(matches!(read_lines(status, lines), Said::Foreign(_)), "{status}");
             }
         }

@@ -36,11 +36,13 @@ pub(crate) enum Outcome {
     TimedOut,
     /// The request makes no sense.
     Invalid,
+    /// The asking node has not shown that it is one of the cluster.
+    Unauthorized,
 }
 
 impl Outcome {
     /// All of them, the frequent ones first.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::NotFound,
         Self::LoadFailed,
         Self::NoSuchGroup,
@@ -48,6 +50,7 @@ impl Outcome {
         Self::TooManyLoads,
         Self::TimedOut,
         Self::Invalid,
+        Self::Unauthorized,
     ];
 
     /// Returns what the header of an answer says, if this version knows the word.
@@ -63,6 +66,7 @@ impl Outcome {
             PeerErrorKind::NoSuchGroup => Self::NoSuchGroup,
             PeerErrorKind::TimedOut => Self::TimedOut,
             PeerErrorKind::BadRequest => Self::Invalid,
+            PeerErrorKind::Unauthorized => Self::Unauthorized,
             // Whatever else kept the node from answering, another may do better.
             _ => Self::Overloaded,
         }
@@ -78,6 +82,7 @@ impl Outcome {
             Self::TooManyLoads => Some(PeerErrorKind::TooManyLoads),
             Self::TimedOut => Some(PeerErrorKind::TimedOut),
             Self::Invalid => Some(PeerErrorKind::BadRequest),
+            Self::Unauthorized => Some(PeerErrorKind::Unauthorized),
         }
     }
 
@@ -89,6 +94,7 @@ impl Outcome {
             Self::Overloaded | Self::TooManyLoads => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::Invalid => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
         }
     }
 
@@ -102,6 +108,7 @@ impl Outcome {
             Self::TooManyLoads => "too-many-loads",
             Self::TimedOut => "timed-out",
             Self::Invalid => "invalid",
+            Self::Unauthorized => "unauthorized",
         }
     }
 
@@ -120,6 +127,7 @@ pub(crate) fn kind_of_status(status: StatusCode) -> PeerErrorKind {
         StatusCode::SERVICE_UNAVAILABLE => PeerErrorKind::Overloaded,
         StatusCode::GATEWAY_TIMEOUT => PeerErrorKind::TimedOut,
         StatusCode::BAD_REQUEST => PeerErrorKind::BadRequest,
+        StatusCode::UNAUTHORIZED => PeerErrorKind::Unauthorized,
         _ => PeerErrorKind::Foreign,
     }
 }

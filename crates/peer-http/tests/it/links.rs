@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use carrotcache_peer_http::peer::{Completion, PeerErrorKind, Request};
-use carrotcache_peer_http::{HttpPool, LinkState, PeerStats};
+use carrotcache_peer_http::{HttpPool, HttpPoolBuilder, LinkState, PeerStats};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
@@ -21,7 +21,14 @@ pub(crate) struct Asking {
 
 impl Asking {
     pub(crate) fn of(url: &str) -> Self {
-        let pool = pool_of(url, |builder| builder);
+        Self::with(url, |builder| builder)
+    }
+
+    pub(crate) fn with(
+        url: &str,
+        configure: impl FnOnce(HttpPoolBuilder) -> HttpPoolBuilder,
+    ) -> Self {
+        let pool = pool_of(url, configure);
         let client = remote(&pool);
         Self { pool, client }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use carrotcache_peer_http::peer::PeerErrorKind::{
     Failed, Foreign, LoadFailed, Malformed, NoSuchGroup, TimedOut, TooLarge, Truncated,
+    Unauthorized,
 };
 use carrotcache_peer_http::peer::{Answer, PeerErrorKind};
 
@@ -136,7 +137,7 @@ fn values() -> Vec<Row> {
             reply("HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/", ""),
             Foreign,
         ),
-        sends("login", reply("HTTP/1.1 401 No\r\nwww-authenticate: Basic", ""), Foreign),
+        sends("login", reply("HTTP/1.1 401 No\r\nwww-authenticate: Basic", ""), Unauthorized),
         sends("part", reply("HTTP/1.1 206 Partial\r\ncontent-length: 7", hello), Foreign),
         sends("unasked upgrade", reply("HTTP/1.1 101 S\r\nupgrade: h2c", "frames"), Foreign),
         sends("message cut short", value_reply(b"\x0a\x08abc"), Malformed),

@@ -19,13 +19,13 @@ use crate::support::{
     Client, Echo, SOON, Served, client_with, listen, pool_of, read_head, remote, replies, reply,
 };
 
-type Told = Result<Purged, PeerError>;
+pub(crate) type Told = Result<Purged, PeerError>;
 
 /// Notes what it is told to forget, and what it is asked for.
 #[derive(Clone, Default)]
-struct Forgetful {
-    heard: Arc<Mutex<Vec<Purge>>>,
-    asked: Arc<Mutex<Vec<Request>>>,
+pub(crate) struct Forgetful {
+    pub(crate) heard: Arc<Mutex<Vec<Purge>>>,
+    pub(crate) asked: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Handler for Forgetful {
@@ -47,25 +47,25 @@ impl Handler for Forgetful {
 }
 
 /// Returns a purge of one key.
-fn purge_of(group: &str, time: Duration) -> Purge {
+pub(crate) fn purge_of(group: &str, time: Duration) -> Purge {
     let sender = Member { label: "http://remover".into(), incarnation: 7 };
     let keys = Keys::These(vec!["k".into()]);
     Purge::new(group, keys, sender, Step::Close { attempt: 1 }, Instant::now() + time)
 }
 
 /// Sends a purge. Returns what it is told.
-fn send(peer: &Client, purge: Purge) -> oneshot::Receiver<Told> {
+pub(crate) fn send(peer: &Client, purge: Purge) -> oneshot::Receiver<Told> {
     let (tell, told) = oneshot::channel();
     peer.0.purge(purge, Completion::new(|purged| drop(tell.send(purged))));
     told
 }
 
-async fn told(receiver: oneshot::Receiver<Told>) -> Told {
+pub(crate) async fn told(receiver: oneshot::Receiver<Told>) -> Told {
     timeout(SOON, receiver).await.expect("in time").expect("it is told")
 }
 
 /// Sends a purge. Returns why it is not done.
-async fn kind_of(peer: &Client, purge: Purge) -> PeerErrorKind {
+pub(crate) async fn kind_of(peer: &Client, purge: Purge) -> PeerErrorKind {
     told(send(peer, purge)).await.expect_err("it is not done").kind
 }
 

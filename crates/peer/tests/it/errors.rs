@@ -7,13 +7,14 @@ use std::sync::Arc;
 use carrotcache_peer::{BoxError, PeerError, PeerErrorKind};
 
 /// Every kind, and the sentence that it makes of a peer.
-const SENTENCES: [(PeerErrorKind, &str); 13] = [
+const SENTENCES: [(PeerErrorKind, &str); 14] = [
     (PeerErrorKind::LoadFailed, "the peer failed to load the key"),
     (PeerErrorKind::Failed, "the peer failed to answer"),
     (PeerErrorKind::NoSuchGroup, "the peer has no such group"),
     (PeerErrorKind::Overloaded, "the peer is overloaded"),
     (PeerErrorKind::TimedOut, "the peer did not answer in time"),
     (PeerErrorKind::BadRequest, "the peer does not take the request"),
+    (PeerErrorKind::Unauthorized, "the peer does not let this node in"),
     (PeerErrorKind::Unreachable, "the peer cannot be reached"),
     (PeerErrorKind::Truncated, "the peer cut its answer short"),
     (PeerErrorKind::TooLarge, "the peer sent an answer that is larger than is accepted"),

@@ -20,7 +20,7 @@ pub(crate) enum Refusal {
 }
 
 /// The numbers of the outcomes, which never change.
-const CODES: [(Outcome, u16); 7] = [
+const CODES: [(Outcome, u16); 8] = [
     (Outcome::NotFound, 1),
     (Outcome::LoadFailed, 2),
     (Outcome::NoSuchGroup, 3),
@@ -28,6 +28,7 @@ const CODES: [(Outcome, u16); 7] = [
     (Outcome::TimedOut, 5),
     (Outcome::Invalid, 6),
     (Outcome::TooManyLoads, 8),
+    (Outcome::Unauthorized, 9),
 ];
 
 /// The number of [`Refusal::OverHttp`].
@@ -97,7 +98,7 @@ mod tests {
             assert_eq!(Refusal::from_code(code), Refusal::Outcome(outcome));
         }
         assert_eq!(Refusal::from_code(Refusal::OverHttp.code()), Refusal::OverHttp);
-        for code in [0, 9, u16::MAX] {
+        for code in [0, 10, u16::MAX] {
             assert_eq!(Refusal::from_code(code), Refusal::Unknown);
         }
     }

@@ -32,6 +32,10 @@ pub(super) struct Desk<H> {
     /// The gets that have been told LOADING.
     loads: Loads,
     purges: Purges,
+    /// Whether the asker may purge. One that may not has shown nobody who it is.
+    pub(super) takes_purges: bool,
+    /// Whether the log says so.
+    has_warned: bool,
     /// The answers that are to be written.
     out: Out,
     /// Most requests are for the same group as the one before, and share its name: one that is not
@@ -71,6 +75,8 @@ impl<H: Handler> Desk<H> {
             ring: hello.ring,
             loads: Loads::new(link.max_loads, "loads"),
             purges: Purges::new(),
+            takes_purges: true,
+            has_warned: false,
             out,
             group: Arc::from(""),
             met: false,
@@ -298,6 +304,12 @@ impl<H: Handler> Desk<H> {
     /// What is not as it should be is refused before the handler hears of it. The asker is believed as far
     /// as over HTTP about its time: it hears nothing before the answer.
     fn purge(&mut self, id: Id, purging: Purging, bytes: usize, now: Instant) {
+        if !self.takes_purges {
+            if !std::mem::replace(&mut self.has_warned, true) {
+                tracing::warn!("a peer that is not known may not remove: {}", stranger().causes());
+            }
+            return self.failed(id, &stranger());
+        }
         if let Some(reason) = self.refuse_purge(&purging) {
             return self.refuse(id, &reason);
         }
@@ -356,6 +368,13 @@ impl<H: Handler> Desk<H> {
         let text = if causes.is_empty() { error.to_string() } else { causes };
         self.out.refusal(id, refusal, &one_line(&text));
     }
+}
+
+/// Returns the error of a purge by one who may not, which says what to do about it.
+fn stranger() -> PeerError {
+    PeerError::new(PeerErrorKind::Unauthorized).with_source(
+        "from another machine it takes removes only with a secret or a client's certificate: give          one to all nodes, or say allow_purges_from_anyone where nobody else can reach them",
+    )
 }
 
 /// Calls the handler. A panic is an error of the get that it was called for: on this task it would

@@ -94,6 +94,12 @@ where
         Self { io, input, desk, clock, config, activity, drain }
     }
 
+    /// Returns the same, which refuses purges unless they `may` be sent by this asker.
+    pub(crate) fn with_purges(mut self, may: bool) -> Self {
+        self.desk.takes_purges = may;
+        self
+    }
+
     /// Does whatever can be done without waiting.
     ///
     /// It writes before it reads: what waits to be written is what may forbid to read more. It
