@@ -9,6 +9,7 @@ use crate::error::{BuildError, MAX_PATH_BYTES};
 use crate::link::config::LinkConfig;
 use crate::link::frame::hello::MIN_REQUEST_BYTES;
 use crate::secret::Secrets;
+use crate::tls::Tls;
 use crate::wire::path;
 
 /// The settings, as client and server read them. The methods of the pool's builder say what
@@ -26,8 +27,10 @@ pub(crate) struct Config {
     pub(crate) link: LinkConfig,
     /// By which nodes know each other, if by any.
     pub(crate) secrets: Option<Secrets>,
+    pub(crate) tls: Tls,
     // The client.
     pub(crate) connect_timeout: Duration,
+    pub(crate) tls_handshake_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) max_connections: usize,
     pub(crate) max_idle_connections: usize,
@@ -58,6 +61,7 @@ impl Config {
     pub(crate) fn bound_times(&mut self) {
         let times = [
             &mut self.connect_timeout,
+            &mut self.tls_handshake_timeout,
             &mut self.idle_timeout,
             &mut self.first_ejection,
             &mut self.longest_ejection,
@@ -93,6 +97,7 @@ impl Config {
         }
         let bounds = [
             ("connect_timeout", self.connect_timeout.is_zero()),
+            ("tls_handshake_timeout", self.tls_handshake_timeout.is_zero()),
             ("max_connections", self.max_connections == 0),
             ("first_ejection", self.first_ejection.is_zero()),
             ("max_key_bytes", self.max_key_bytes == 0),
@@ -172,7 +177,9 @@ impl Default for Config {
             links: true,
             link: LinkConfig::default(),
             secrets: None,
+            tls: Tls::default(),
             connect_timeout: Duration::from_millis(250),
+            tls_handshake_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(25),
             max_connections: 128,
             max_idle_connections: 128,

@@ -79,6 +79,12 @@ pub enum SetPeersError {
         /// The URL that means the same node.
         second: String,
     },
+    /// A peer is to be asked in TLS, and the pool has no configuration to do that with.
+    #[error("peer {url} wants TLS: give the builder a tls_client, which the feature `tls` has")]
+    NoTls {
+        /// The peer's base URL.
+        url: String,
+    },
     /// This node's own base URL is not among the peers, so that the others would send it keys that
     /// it sends back.
     #[error(

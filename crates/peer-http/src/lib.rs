@@ -248,7 +248,12 @@ mod http;
 mod link;
 mod pool;
 mod secret;
+mod tls;
 mod wire;
+
+#[cfg(all(test, feature = "tls"))]
+#[path = "../tests/it/certificates.rs"]
+mod certificates;
 
 #[doc = include_str!("protocol.md")]
 pub mod protocol {}
@@ -267,6 +272,8 @@ pub use wire::message::AnswerBody;
 pub use wire::path;
 
 pub use carrotcache_peer as peer;
+#[cfg(feature = "tls")]
+pub use rustls;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -9,7 +9,6 @@ use carrotcache_peer::{Answer, BoxError, PeerError, PeerErrorKind, Request};
 use http_body_util::Empty;
 use hyper::Uri;
 use hyper::header::{HOST, HeaderValue};
-use tokio::net::TcpStream;
 use tokio::select;
 use tokio::time::{Instant, Timeout, timeout_at};
 
@@ -20,6 +19,7 @@ use crate::http::connections::Connections;
 use crate::http::patience::Patience;
 use crate::http::reply::{ExchangeError, Reader, Reply};
 use crate::http::room::Room;
+use crate::http::socket::Socket;
 use crate::http::sweeper::Sweeper;
 use crate::pool::judge::Judge;
 use crate::pool::url::BaseUrl;
@@ -66,7 +66,7 @@ struct Head {
 enum Got {
     Reply(Reply),
     /// The socket of a link, and what has been read from it.
-    Link(TcpStream, Bytes),
+    Link(Socket, Bytes),
 }
 
 /// Why there is no connection.
@@ -81,7 +81,7 @@ pub(super) struct NoConnection {
 /// What became of a get that asked for a link.
 pub(crate) enum Asked {
     /// The peer agrees, and the answer comes over the link. What was read from it already.
-    Link(TcpStream, Bytes),
+    Link(Socket, Bytes),
     /// The peer answered over HTTP, as one does that knows no links.
     Answered(Result<Answer, PeerError>),
     /// The peer was not asked to the end.
@@ -108,7 +108,7 @@ impl Client {
 impl HttpPeer {
     /// Returns the peer at `url`. Nothing is connected before the first get.
     pub(crate) fn new(url: BaseUrl, client: Arc<Client>, judge: Arc<Judge>) -> Self {
-        let host = HeaderValue::from_str(url.authority()).expect("an authority is visible ASCII");
+        let host = HeaderValue::from_str(&url.authority()).expect("an authority is visible ASCII");
         let connections = Arc::new(Connections::new(&client.config, client.sweeper.clone()));
         Self { shared: Arc::new(Shared { url, host, connections, client, judge }) }
     }
@@ -230,7 +230,14 @@ impl HttpPeer {
         };
         let result = connection.exchange(self.request(head), &reader, judge).await;
         let is_refused = matches!(result, Err(ExchangeError::Unanswered(_)));
-        let kept = self.keep(connection, result);
+        let kept = match result {
+            // It was shown a certificate that it does not take, most likely: in TLS 1.3 an asker hears
+            // of that only when it takes the handshake to be over.
+            Err(ExchangeError::Unanswered(source)) if self.shared.url.is_tls() => {
+                Err(failed(PeerErrorKind::Unreachable, source))
+            }
+            result => self.keep(connection, result),
+        };
         if is_refused && let Err(error) = &kept {
             judge.refused(&error.clone().at(Arc::clone(self.label())));
         }
@@ -244,8 +251,7 @@ impl HttpPeer {
     /// As [`Connection::open`].
     pub(super) async fn open(&self) -> Result<Connection, NoConnection> {
         let Shared { client, url, .. } = &*self.shared;
-        let limit = client.config.connect_timeout;
-        let opened = Connection::open(&client.connector, url, limit).await;
+        let opened = Connection::open(&client.connector, url, &client.config).await;
         opened.map_err(|error| NoConnection {
             is_of_peer: is_of_peer(&error),
             is_late: error.kind() == io::ErrorKind::TimedOut,

@@ -5,19 +5,19 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http1::{Builder, Connection as Driver, Parts, SendRequest};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::select;
 
+use crate::config::Config;
 use crate::http::connect::Connector;
 use crate::http::meter::{Meter, MeteredStream};
 use crate::http::reply::{ExchangeError, Reader, Reply};
+use crate::http::socket::Socket;
 use crate::pool::judge::Judge;
 use crate::pool::url::BaseUrl;
 use crate::wire::upgrade;
@@ -58,11 +58,15 @@ impl Connection {
     pub(crate) async fn open(
         connector: &Connector,
         url: &BaseUrl,
-        connect_timeout: Duration,
+        config: &Config,
     ) -> io::Result<Self> {
-        let stream = connector.connect(url, connect_timeout).await?;
+        let stream = connector.connect(url, config.connect_timeout).await?;
         // A request is one small segment, which must not wait for the acknowledgement of another.
         stream.set_nodelay(true)?;
+        let stream = match url.is_tls() {
+            true => config.tls.connect(stream, url.host(), config.tls_handshake_timeout).await?,
+            false => stream.into(),
+        };
         let meter = Arc::new(Meter::default());
         let stream = TokioIo::new(MeteredStream::new(stream, Arc::clone(&meter)));
         let mut http = Builder::new();
@@ -130,7 +134,7 @@ impl Connection {
 
     /// Returns the socket, and what was read from it behind the peer's agreement to a link; `None`
     /// without such an agreement.
-    pub(crate) fn into_link(self) -> Option<(TcpStream, Bytes)> {
+    pub(crate) fn into_link(self) -> Option<(Socket, Bytes)> {
         let Parts { io, read_buf, .. } = self.driver.filter(|_| self.is_switched)?.into_parts();
         Some((io.into_inner().into_stream(), read_buf))
     }

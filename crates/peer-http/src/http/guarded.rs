@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::alarm::Alarm;
+use crate::http::socket::Socket;
 use crate::http::stage::Stage;
 
 /// A socket over which nobody waits without end.
@@ -21,7 +21,7 @@ use crate::http::stage::Stage;
 ///
 /// The clocks are looked at when the socket is not ready: an answer that it takes at once costs none.
 pub(crate) struct Guarded {
-    stream: TcpStream,
+    stream: Socket,
     stage: Arc<Stage>,
     alarm: Alarm,
     progress: Progress,
@@ -30,13 +30,13 @@ pub(crate) struct Guarded {
 
 impl Guarded {
     /// Returns the socket of a connection that was just accepted.
-    pub(crate) fn new(stream: TcpStream, stage: Arc<Stage>, write_timeout: Duration) -> Self {
+    pub(crate) fn new(stream: Socket, stage: Arc<Stage>, write_timeout: Duration) -> Self {
         let alarm = Alarm::at(stage.until());
         Self { stream, stage, alarm, progress: Progress::default(), write_timeout }
     }
 
     /// Returns the socket, which has no clocks any more.
-    pub(crate) fn into_stream(self) -> TcpStream {
+    pub(crate) fn into_stream(self) -> Socket {
         self.stream
     }
 
@@ -54,7 +54,7 @@ impl Guarded {
         // What the operating system still has of the answer is dropped with the socket: nobody
         // would bound how long it went on offering that to a peer that does not read. If it
         // cannot be told so, the connection ends all the same.
-        let _ = self.stream.set_zero_linger();
+        let _ = self.stream.tcp().set_zero_linger();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -102,9 +102,12 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes when it has written all that it has.
-        self.progress = Progress::default();
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // hyper flushes when it has written all that it has. In TLS a part of it may still be here.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_ready() {
+            self.progress = Progress::default();
+        }
+        self.watch_write(cx, flushed.map_ok(|()| 0)).map_ok(|_| ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::Config;
 use crate::error::ServeError;
@@ -148,36 +148,15 @@ impl<H: Handler> Server<H> {
 
     /// Serves a connection in a task of its own, which holds its place until the end.
     fn spawn(&mut self, stream: TcpStream, place: Place) {
-        let caller = Caller { remote: stream.peer_addr().ok(), is_certified: false };
         let stage = Stage::new(place, &self.config);
-        let socket = Guarded::new(stream, Arc::clone(&stage), self.config.write_timeout);
-        let switch = Arc::default();
-        let (service, to) = (self.service.clone(), Arc::clone(&switch));
-        let service = Staged::new(service, Arc::clone(&stage), to, caller);
-        let connection = self.http.serve_connection(TokioIo::new(socket), service);
-        let connection = connection.with_upgrades();
-        let mut shutdown = self.shutdown.subscribe();
-        self.connections.spawn(async move {
-            let mut connection = pin!(connection);
-            // The connection first, so that a request which is there already is answered.
-            let served = tokio::select! {
-                biased;
-                served = connection.as_mut() => served,
-                _ = shutdown.changed() => {
-                    if !stage.is_exchanging() {
-                        return;
-                    }
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-                () = stage.sent_away() => return,
-            };
-            if let Err(error) = served {
-                tracing::debug!(%error, "connection of a peer ended early");
-            } else if let Some(switch) = take(&switch) {
-                serve_link(switch, &stage, shutdown).await;
-            }
-        });
+        let accepted = Accepted {
+            service: self.service.clone(),
+            config: Arc::clone(&self.config),
+            http: self.http.clone(),
+            stage,
+            shutdown: self.shutdown.subscribe(),
+        };
+        self.connections.spawn(accepted.serve(stream));
     }
 
     /// Lets the connections finish what they are at, and cuts those that take too long.
@@ -199,6 +178,79 @@ impl<H: Handler> Server<H> {
     }
 }
 
+/// A connection that was accepted and has its place.
+struct Accepted<H> {
+    service: PeerService<H>,
+    config: Arc<Config>,
+    http: http1::Builder,
+    stage: Arc<Stage>,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl<H: Handler> Accepted<H> {
+    /// Serves the connection until it ends, has to make place, or the shutdown begins and what is under
+    /// way is answered.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it cuts the connection.
+    async fn serve(mut self, stream: TcpStream) {
+        if let Some(switch) = self.serve_http(stream).await {
+            serve_link(switch, &self.stage, self.shutdown).await;
+        }
+    }
+
+    /// Serves the connection for as long as it is HTTP. Returns what it becomes, if it becomes a link.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`serve`](Self::serve).
+    async fn serve_http(&mut self, stream: TcpStream) -> Option<Switch<H>> {
+        let Self { service, config, http, stage, shutdown } = self;
+        let remote = stream.peer_addr().ok();
+        // One for all of it: whoever is told to leave during the handshake is not told again.
+        let mut sent_away = pin!(stage.sent_away());
+        let socket = tokio::select! {
+            biased;
+            accepted = timeout_at(stage.until(), config.tls.accept(stream)) => match accepted {
+                Ok(Ok(socket)) => socket,
+                Ok(Err(error)) => {
+                    let error: &(dyn std::error::Error + 'static) = &error;
+                    tracing::debug!(error, "a peer shook no hands");
+                    return None;
+                }
+                Err(_elapsed) => return None,
+            },
+            _ = shutdown.changed() => return None,
+            () = &mut sent_away => return None,
+        };
+        let caller = Caller { remote, is_certified: socket.is_certified() };
+        let socket = Guarded::new(socket, Arc::clone(stage), config.write_timeout);
+        let switch = Arc::default();
+        let service = Staged::new(service.clone(), Arc::clone(stage), Arc::clone(&switch), caller);
+        let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
+        let mut connection = pin!(connection);
+        // The connection first, so that a request which is there already is answered.
+        let served = tokio::select! {
+            biased;
+            served = connection.as_mut() => served,
+            _ = shutdown.changed() => {
+                if !stage.is_exchanging() {
+                    return None;
+                }
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = &mut sent_away => return None,
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "connection of a peer ended early");
+            return None;
+        }
+        take(&switch)
+    }
+}
+
 /// Serves what a connection has become, until it ends, has to make place, or the shutdown begins and
 /// what is under way is answered.
 ///
@@ -214,7 +266,7 @@ async fn serve_link<H: Handler>(
     // The link has clocks of its own, and writes from the cache: it needs the socket itself.
     let Ok(parts) = upgraded.downcast::<TokioIo<Guarded>>() else { return };
     let stream = parts.io.into_inner().into_stream();
-    limit_unsent(&stream);
+    limit_unsent(stream.tcp());
     let activity = Activity::default();
     let drained = async {
         tokio::select! {

@@ -7,21 +7,29 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use socket2::SockRef;
+use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
-use tokio::net::TcpStream;
+
+use crate::http::socket::Socket;
 
 /// A socket that is read as far as its [`Meter`] allows.
 pub(crate) struct MeteredStream {
-    stream: Take<TcpStream>,
+    stream: Take<Socket>,
     meter: Arc<Meter>,
 }
+
+/// Why what a peer says is no HTTP: it refuses a request that is not in TLS.
+#[derive(Debug, Error)]
+#[error("the peer speaks TLS, so its URL should begin with https://")]
+pub(crate) struct SpeaksTls;
+
+/// With what a refusal in TLS begins, and no answer in HTTP.
+const TLS_ALERT: u8 = 21;
 
 /// Says how much may be read from a socket, and counts what was.
 ///
@@ -96,12 +104,12 @@ impl Meter {
 
 impl MeteredStream {
     /// Returns `stream`, read as far as `meter` allows.
-    pub(crate) fn new(stream: TcpStream, meter: Arc<Meter>) -> Self {
+    pub(crate) fn new(stream: Socket, meter: Arc<Meter>) -> Self {
         Self { stream: stream.take(0), meter }
     }
 
     /// Returns the socket, which nobody measures any more.
-    pub(crate) fn into_stream(self) -> TcpStream {
+    pub(crate) fn into_stream(self) -> Socket {
         self.stream.into_inner()
     }
 }
@@ -114,7 +122,7 @@ impl AsyncRead for MeteredStream {
     ) -> Poll<io::Result<()>> {
         let Self { stream, meter } = self.get_mut();
         if meter.is_idle.load(Ordering::Relaxed) {
-            return poll_idle(stream.get_ref());
+            return stream.get_mut().poll_idle();
         }
         let allowed = meter.allowed.load(Ordering::Relaxed);
         if allowed == 0 {
@@ -122,10 +130,15 @@ impl AsyncRead for MeteredStream {
             return Poll::Pending;
         }
         stream.set_limit(allowed);
+        let had = buf.filled().len();
         let poll = Pin::new(&mut *stream).poll_read(cx, buf);
         let read = allowed - stream.limit();
         meter.allowed.store(stream.limit(), Ordering::Relaxed);
-        meter.read.fetch_add(read, Ordering::Relaxed);
+        let had_read = meter.read.fetch_add(read, Ordering::Relaxed);
+        let begins_as_tls = had_read == 0 && buf.filled().get(had) == Some(&TLS_ALERT);
+        if begins_as_tls && stream.get_ref().is_tcp() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, SpeaksTls)));
+        }
         poll
     }
 }
@@ -137,7 +150,7 @@ impl AsyncWrite for MeteredStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         if self.meter.is_unasked.swap(false, Ordering::Relaxed)
-            && let Poll::Ready(Err(error)) = poll_idle(self.stream.get_ref())
+            && let Poll::Ready(Err(error)) = self.stream.get_mut().poll_idle()
         {
             return Poll::Ready(Err(error));
         }
@@ -153,28 +166,10 @@ impl AsyncWrite for MeteredStream {
     }
 }
 
-/// Looks whether an idle socket is as it should be: open, and silent.
-///
-/// The socket itself is asked, since what the runtime knows of it may be as old as its last look at
-/// all sockets. A peer that has sent an answer too many must not get it taken for the next one.
-fn poll_idle(stream: &TcpStream) -> Poll<io::Result<()>> {
-    let mut byte = [MaybeUninit::uninit()];
-    match SockRef::from(stream).peek(&mut byte) {
-        // Its end, which is told by reading nothing.
-        Ok(0) => Poll::Ready(Ok(())),
-        Ok(_) => {
-            let error = "the peer sent something that it was not asked for";
-            Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)))
-        }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-        Err(error) => Poll::Ready(Err(error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -187,11 +182,11 @@ mod tests {
         let (ours, (mut theirs, _)) = (ours.expect("connected"), theirs.expect("accepted"));
         let meter = Arc::new(Meter::default());
         meter.begin(1);
-        let mut silent = MeteredStream::new(ours, Arc::clone(&meter));
+        let mut silent = MeteredStream::new(ours.into(), Arc::clone(&meter));
         silent.write_all(b"GET").await.expect("nothing has come");
 
         theirs.write_all(b"HTTP/1.1 200 OK").await.expect("sent");
-        silent.stream.get_ref().readable().await.expect("it has come");
+        silent.stream.get_ref().tcp().readable().await.expect("it has come");
         silent.write_all(b" / ").await.expect("the answer may begin before the request ends");
         meter.begin(1);
         let error = silent.write_all(b"GET").await.expect_err("something came unasked");

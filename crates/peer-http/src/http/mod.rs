@@ -15,6 +15,7 @@ mod race;
 mod reply;
 mod room;
 pub(crate) mod service;
+pub(crate) mod socket;
 mod stage;
 mod sweeper;
 pub(crate) mod switch;

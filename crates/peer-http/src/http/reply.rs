@@ -14,7 +14,7 @@ use tokio::select;
 use tokio::task::yield_now;
 use tokio::time::timeout_at;
 
-use crate::http::meter::Meter;
+use crate::http::meter::{Meter, SpeaksTls};
 use crate::http::patience::Patience;
 use crate::http::room::{Claim, NoRoom, Room};
 use crate::wire::about::About;
@@ -235,7 +235,9 @@ impl ExchangeError {
 
     /// Returns the error for a connection that failed before the head of the reply was complete.
     pub(crate) fn of_head(error: hyper::Error) -> Self {
-        if error.is_parse() {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        let cause = cause.and_then(io::Error::get_ref);
+        if error.is_parse() || cause.is_some_and(|cause| cause.is::<SpeaksTls>()) {
             Self::Malformed(error.into())
         } else {
             Self::Unanswered(error.into())

@@ -1,5 +1,10 @@
 //! What a pool is told of who may ask it, before it is built.
 
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+#[cfg(feature = "tls")]
+use std::time::Duration;
+
 use super::builder::HttpPoolBuilder;
 
 /// Who may ask: a secret that all nodes share.
@@ -58,6 +63,42 @@ impl HttpPoolBuilder {
     /// in makes them look like it.
     pub fn allow_purges_from_anyone(mut self) -> Self {
         self.config.purges_from_anyone = true;
+        self
+    }
+}
+
+/// TLS: who asks, and who answers, shown by certificates, and read by nobody else.
+#[cfg(feature = "tls")]
+impl HttpPoolBuilder {
+    /// Sets how peers are asked whose URLs begin with `https://`; they cannot be asked unless set.
+    ///
+    /// With a certificate in it this node shows peers who it is. A peer's certificate has to be for
+    /// the host of its URL, a name or an address. Link and HTTP are inside TLS; peers whose URLs
+    /// begin with `http://` are asked without it, so that a list may have both while a cluster
+    /// changes over.
+    ///
+    /// A handshake that fails is told of by an error of kind
+    /// [`Unreachable`](carrotcache_peer::PeerErrorKind::Unreachable), whose causes say why.
+    pub fn tls_client(mut self, config: Arc<rustls::ClientConfig>) -> Self {
+        self.config.tls.client = Some(config);
+        self
+    }
+
+    /// Sets how peers are answered by [`HttpPool::serve`](crate::HttpPool::serve), which then takes
+    /// nothing that is not TLS; they are answered without TLS unless set.
+    ///
+    /// Whether a peer has to show a certificate is for the configuration to say: with a verifier that
+    /// wants one, only who has one gets in. The handshake counts as part of the first
+    /// [head](Self::head_timeout), and holds a [place](Self::max_accepted), but like a silent
+    /// connection it gives that to whoever comes when there are no others.
+    pub fn tls_server(mut self, config: Arc<rustls::ServerConfig>) -> Self {
+        self.config.tls.server = Some(config);
+        self
+    }
+
+    /// Sets how long the handshake with a peer may take, once it is connected to; a second unless set.
+    pub fn tls_handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.config.tls_handshake_timeout = timeout;
         self
     }
 }

@@ -24,6 +24,7 @@ use crate::secret::Draft;
 /// | asking | unless set | beyond it |
 /// |---|---|---|
 /// | [`connect_timeout`](Self::connect_timeout) | 250 ms | the get fails as unreachable |
+/// | `tls_handshake_timeout` | 1 s | the get fails as unreachable |
 /// | [`idle_timeout`](Self::idle_timeout) | 25 s | a new connection is opened instead |
 /// | [`max_connections`](Self::max_connections) | 128 a peer | further gets wait, within their time |
 /// | [`max_idle_connections`](Self::max_idle_connections) | 128 a peer | a connection is closed after its get |
@@ -40,7 +41,7 @@ use crate::secret::Draft;
 ///
 /// | answering | unless set | beyond it |
 /// |---|---|---|
-/// | [`head_timeout`](Self::head_timeout) | 5 s | the connection is closed |
+/// | [`head_timeout`](Self::head_timeout) | 5 s, with the handshake in TLS | the connection is closed |
 /// | [`max_time_left`](Self::max_time_left) | 60 s | a handler is given up, the request refused as timed out; an answer half sent is cut |
 /// | [`write_timeout`](Self::write_timeout) | 10 s for each 64 KiB | the connection is cut |
 /// | [`max_unsent_bytes`](Self::max_unsent_bytes) | 64 MiB in all | an answer waits, and is refused as overloaded |
@@ -90,7 +91,7 @@ pub struct HttpPoolBuilder {
 impl HttpPool {
     /// Returns a builder for the pool of the node that its peers reach at `base_url`.
     ///
-    /// The URL is `http://host[:port]`. It tells this node which of the
+    /// The URL is `http://host[:port]`, or `https://host[:port]` if peers ask it in TLS. It tells this node which of the
     /// [peers](HttpPool::set_peers) it is, in any spelling that means the same node: its label on
     /// the ring is what the list of peers says, because that is what the nodes have to agree on.
     pub fn builder(base_url: impl Into<String>) -> HttpPoolBuilder {
@@ -130,7 +131,8 @@ impl HttpPoolBuilder {
 
     /// Sets the longest time that a new connection to a peer may take; 250 ms unless set.
     ///
-    /// It is for the look-up of the peer's name and for all of its addresses, which are raced. A
+    /// It is for the look-up of the peer's name and for all of its addresses, which are raced; the
+    /// handshake in TLS has a time of its own. A
     /// machine that is gone answers nothing at all, and this is how long it takes to notice.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.config.connect_timeout = timeout;
@@ -303,7 +305,7 @@ impl HttpPoolBuilder {
     ///
     /// # Errors
     ///
-    /// A [`BuildError`] if this node's base URL is not `http://host[:port]`, the base path cannot be
+    /// A [`BuildError`] if this node's base URL is not `http://host[:port]` or with `https`, the base path cannot be
     /// asked for, a secret cannot be one, a bound is zero, the largest answer or the longest names have no room, or the ring
     /// does not take its settings.
     pub fn build(self) -> Result<HttpPool, BuildError> {

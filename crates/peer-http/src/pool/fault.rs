@@ -9,8 +9,8 @@ pub enum UrlFault {
     /// A variable of a template or a shell stands where its value should.
     #[error("the $ looks like a variable that was not replaced by its value")]
     Variable,
-    /// The URL does not start with `http://`.
-    #[error("it does not start with http:// (TLS between peers is not there yet)")]
+    /// The URL does not start with `http://` or `https://`.
+    #[error("it does not start with http:// or https://")]
     Scheme,
     /// A user name or a password stands before the host.
     #[error("peers do not log in, leave out what stands before the @")]

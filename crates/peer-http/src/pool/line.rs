@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use carrotcache_peer::{Answer, PeerError, PeerErrorKind, Request};
 use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use crate::config::Config;
 use crate::http::client::{Asked, HttpPeer};
+use crate::http::socket::Socket;
 use crate::link::asker::{Detour, Link, Unsent, Waiter, Why};
 use crate::pool::judge::Judge;
 use crate::pool::standing::{Settled, State, Way};
@@ -287,12 +287,12 @@ impl Asking {
     /// # Cancel safety
     ///
     /// Dropping it ends the link. Gets that are under way are told so.
-    async fn open(mut self, stream: TcpStream, early: &[u8], first: Waiter) {
+    async fn open(mut self, stream: Socket, early: &[u8], first: Waiter) {
         let Line { http, config, runtime, .. } = &*self.line;
         // If the system does not take it, large values keep small ones waiting for longer.
         if config.link.receive_buffer_bytes > 0 {
             let bytes = config.link.receive_buffer_bytes;
-            let _ = SockRef::from(&stream).set_recv_buffer_size(bytes);
+            let _ = SockRef::from(stream.tcp()).set_recv_buffer_size(bytes);
         }
         let detour = detour(http.clone(), runtime.clone());
         let (link, driver) = Link::new(stream, early, Some(first), config.link.clone(), detour);

@@ -101,9 +101,9 @@ impl HttpPool {
 
     /// Replaces the peers by those at `urls`, of which this node is one.
     ///
-    /// A URL is `http://host[:port]`. As it is written it is the peer's label on the ring, so all
+    /// A URL is `http://host[:port]`, or `https://host[:port]` of a peer that is asked in TLS. As it is written it is the peer's label on the ring, so all
     /// nodes have to be given the same list, to the letter. What it means is read from it: without
-    /// a port it is port 80, `NODE-1` is the host `node-1`, and `[0:0:0:0:0:0:0:1]` the address
+    /// a port it is port 80, or 443 with `https`, `NODE-1` is the host `node-1`, and `[0:0:0:0:0:0:0:1]` the address
     /// `[::1]`. By that a node finds itself in the list, and a node that is listed twice is found
     /// however it is spelled.
     ///
@@ -128,8 +128,9 @@ impl HttpPool {
     ///
     /// # Errors
     ///
-    /// A [`SetPeersError`] if a URL is not `http://host[:port]` of somebody who can be reached,
-    /// two of them mean one node, or this node's own is missing. The old set stays.
+    /// A [`SetPeersError`] if a URL is not `http://host[:port]` or `https://host[:port]` of somebody
+    /// who can be reached, one is to be asked in TLS and the builder was given no configuration for
+    /// that, two of them mean one node, or this node's own is missing. The old set stays.
     pub fn set_peers<U>(&self, urls: impl IntoIterator<Item = U>) -> Result<(), SetPeersError>
     where
         U: AsRef<str>,
@@ -167,6 +168,12 @@ impl HttpPool {
         if let Some((first, second)) = find_same_node(urls) {
             let [first, second] = [first, second].map(|url| url.text().as_ref().to_owned());
             return Err(SetPeersError::SameNode { first, second });
+        }
+        let asked = urls.iter().filter(|url| !url.is_same_node(&self.shared.own));
+        if let Some(url) = asked.into_iter().find(|url| url.is_tls())
+            && !self.config().tls.is_for_asking()
+        {
+            return Err(SetPeersError::NoTls { url: url.text().as_ref().to_owned() });
         }
         let own = urls.iter().find(|url| url.is_same_node(&self.shared.own));
         let missing = || SetPeersError::OwnUrlMissing { own: self.base_url().to_owned() };

@@ -9,23 +9,39 @@ use thiserror::Error;
 use super::fault::UrlFault;
 use super::host::Host;
 
-/// A base URL of the form `http://host[:port]`.
+/// A base URL of the form `http://host[:port]`, or `https://host[:port]`.
 ///
 /// It has two spellings. The text is the one that was given: it is the peer's label on the ring,
 /// and so must stay as it is, or a ring with Go nodes that were given the same list would place
-/// keys elsewhere. The authority is the one spelling of all URLs that mean this node: by it they
-/// are compared, connected to, and named in the header `host`.
+/// keys elsewhere. Host and port are the one spelling of all URLs that mean this node: by them they
+/// are compared, connected to, and named in the header `host`. A node with and without TLS would be two
+/// at one port, so the scheme tells how a node is asked and not which one.
 #[derive(Debug, Clone)]
 pub(crate) struct BaseUrl {
     text: Arc<str>,
+    scheme: Scheme,
     host: Host,
     port: u16,
-    /// Host and port, the latter left out if it is 80.
-    authority: String,
+    /// Host and port.
+    node: String,
 }
 
-/// The port of a URL that names none.
-const DEFAULT_PORT: u16 = 80;
+/// How a node is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    /// Returns the port of a URL that names none.
+    fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
 
 impl BaseUrl {
     /// Returns the URL as it was given.
@@ -33,9 +49,15 @@ impl BaseUrl {
         &self.text
     }
 
-    /// Returns host and port in their one spelling, as they are sent in the header `host`.
-    pub(crate) fn authority(&self) -> &str {
-        &self.authority
+    /// Returns host and port in their one spelling, as they are sent in the header `host`: without the
+    /// port, if that is the scheme's own.
+    pub(crate) fn authority(&self) -> String {
+        if self.port == self.scheme.port() { self.host.to_string() } else { self.node.clone() }
+    }
+
+    /// Returns whether the node is asked in TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.scheme == Scheme::Https
     }
 
     /// Returns the host to connect to.
@@ -50,40 +72,40 @@ impl BaseUrl {
 
     /// Returns whether both mean one node, however they are spelled.
     pub(crate) fn is_same_node(&self, other: &Self) -> bool {
-        self.authority == other.authority
+        self.node == other.node
     }
 }
 
 /// Returns the first two of `urls` that mean one node, if any do.
 pub(crate) fn find_same_node(urls: &[BaseUrl]) -> Option<(&BaseUrl, &BaseUrl)> {
     let mut seen = HashMap::with_capacity(urls.len());
-    urls.iter().find_map(|url| seen.insert(url.authority(), url).map(|first| (first, url)))
+    urls.iter().find_map(|url| seen.insert(&*url.node, url).map(|first| (first, url)))
 }
 
 impl FromStr for BaseUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let (host, port) = parse(text).map_err(|fault| UrlError { url: text.to_owned(), fault })?;
-        let authority = match port {
-            DEFAULT_PORT => host.to_string(),
-            port => format!("{host}:{port}"),
-        };
-        Ok(Self { text: text.into(), host, port, authority })
+        let error = |fault| UrlError { url: text.to_owned(), fault };
+        let (scheme, host, port) = parse(text).map_err(error)?;
+        let node = format!("{host}:{port}");
+        Ok(Self { text: text.into(), scheme, host, port, node })
     }
 }
 
-/// Returns the host and the port that `url` names.
-fn parse(url: &str) -> Result<(Host, u16), UrlFault> {
+/// Returns the scheme, the host and the port that `url` names.
+fn parse(url: &str) -> Result<(Scheme, Host, u16), UrlFault> {
     // First, because a variable may stand for any part of the URL.
     if url.contains('$') {
         return Err(UrlFault::Variable);
     }
     let (scheme, rest) = url.split_once("://").ok_or(UrlFault::Scheme)?;
     // The scheme is compared as hosts are, regardless of case, because Go and every browser do.
-    if !scheme.eq_ignore_ascii_case("http") {
-        return Err(UrlFault::Scheme);
-    }
+    let scheme = match scheme {
+        http if http.eq_ignore_ascii_case("http") => Scheme::Http,
+        https if https.eq_ignore_ascii_case("https") => Scheme::Https,
+        _ => return Err(UrlFault::Scheme),
+    };
     if rest.contains('@') {
         return Err(UrlFault::UserName);
     }
@@ -94,7 +116,7 @@ fn parse(url: &str) -> Result<(Host, u16), UrlFault> {
         Some(rest) => split_brackets(rest)?,
         None => split_bare(rest)?,
     };
-    Ok((host, port.map_or(Ok(DEFAULT_PORT), parse_port)?))
+    Ok((scheme, host, port.map_or(Ok(scheme.port()), parse_port)?))
 }
 
 /// Returns an IPv6 address and the port behind it; the bracket before it is taken off.
@@ -164,6 +186,9 @@ mod tests {
         Name(String),
     }
 
+    const SCHEMES: [&str; 2] = ["http", "https"];
+    const PORTS: [u16; 3] = [80, 443, 8001];
+
     /// Returns hosts, few enough that two are often equal.
     fn hosts() -> impl Strategy<Value = Meant> {
         let v4 = select(vec![Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 0, 0, 1)]);
@@ -210,17 +235,24 @@ mod tests {
             Meant::Address(IpAddr::V6(v6)) => written_v6(*v6),
             Meant::Name(name) => vec![name.clone(), format!("{name}.")],
         };
-        let mut ports = vec![format!(":{port}"), format!(":0{port}"), format!(":+00{port}")];
-        if port == 80 {
-            ports.push(String::new());
-        }
-        let url = (select(hosts), select(ports)).prop_map(|(host, port)| host + &port);
-        url.prop_map(|rest| format!("http://{rest}")).prop_flat_map(in_some_case)
+        let written = [format!(":{port}"), format!(":0{port}"), format!(":+00{port}")];
+        let mut ends: Vec<_> =
+            written.into_iter().flat_map(|it| SCHEMES.map(|scheme| (scheme, it.clone()))).collect();
+        ends.extend(
+            SCHEMES
+                .into_iter()
+                .zip([80, 443])
+                .filter(|(_, its)| *its == port)
+                .map(|(scheme, _)| (scheme, String::new())),
+        );
+        let url = (select(hosts), select(ends));
+        url.prop_map(|(host, (scheme, port))| format!("{scheme}://{host}{port}"))
+            .prop_flat_map(in_some_case)
     }
 
     /// Returns a node that is meant, and one way to write it.
     fn nodes() -> impl Strategy<Value = ((Meant, u16), String)> {
-        let ports = select(vec![80, 8001]);
+        let ports = select(PORTS.to_vec());
         (hosts(), ports).prop_flat_map(|(host, port)| {
             let spellings = spellings(&host, port);
             (Just((host, port)), spellings)
@@ -238,7 +270,7 @@ mod tests {
 
         #[test]
         fn all_spellings_of_a_node_are_one(
-            (a, b) in (hosts(), select(vec![80, 8001])).prop_flat_map(|(host, port)| {
+            (a, b) in (hosts(), select(PORTS.to_vec())).prop_flat_map(|(host, port)| {
                 (spellings(&host, port), spellings(&host, port))
             })
         ) {
@@ -249,7 +281,10 @@ mod tests {
         #[test]
         fn one_spelling_is_its_own(node in nodes()) {
             let url: BaseUrl = node.1.parse().expect("a URL");
-            let again: BaseUrl = format!("http://{}", url.authority()).parse().expect("a URL");
+            let scheme = if url.is_tls() { "https" } else { "http" };
+            let again = format!("{scheme}://{}", url.authority());
+            let again: BaseUrl = again.parse().expect("a URL");
+            prop_assert!(again.is_same_node(&url));
             prop_assert_eq!(again.authority(), url.authority());
             prop_assert_eq!(&**url.text(), &node.1);
         }

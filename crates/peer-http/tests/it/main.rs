@@ -1,6 +1,8 @@
 //! Tests of the crate's public face, over real sockets.
 
 mod answers;
+#[cfg(feature = "tls")]
+mod certificates;
 mod clocks;
 mod connections;
 mod exchange;
@@ -22,6 +24,8 @@ mod secrets;
 mod serving;
 mod strangers;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod told;
 mod unsent;
 mod urls;

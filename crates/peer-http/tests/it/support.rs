@@ -212,7 +212,7 @@ impl Served {
 
     /// Returns the address that is served at.
     pub(crate) fn address(&self) -> SocketAddr {
-        let address = self.pool.base_url().strip_prefix("http://").expect("a URL");
+        let address = self.pool.base_url().split_once("://").expect("a URL").1;
         address.parse().expect("an address")
     }
 

@@ -26,12 +26,24 @@ fn node_that_is_listed_twice_is_refused_however_it_is_spelled() {
         ("http://[2001:DB8::1]", "http://[2001:db8:0::0:0001]"),
         ("http://127.0.0.1:1", "http://[::ffff:127.0.0.1]:1"),
         ("http://127.0.0.1:1", "http://[::FFFF:7f00:1]:1"),
+        ("http://a:443", "https://a"),
+        ("https://a:80", "http://a"),
     ] {
         let error = pool().set_peers([OWN, first, second]).expect_err(second);
         let expected = SetPeersError::SameNode { first: first.into(), second: second.into() };
         assert_eq!(error, expected);
         assert!(error.to_string().contains(first) && error.to_string().contains(second));
     }
+}
+
+#[test]
+fn peers_in_tls_need_a_configuration_and_the_node_itself_does_not() {
+    let pool = HttpPool::builder("https://a").build().expect("a pool");
+    pool.set_peers(["https://a:443", "http://b"]).expect("it does not ask itself");
+    let error = pool.set_peers(["https://a", "https://b:8001"]).expect_err("no configuration");
+    assert_eq!(error, SetPeersError::NoTls { url: "https://b:8001".into() });
+    assert!(error.to_string().contains("tls_client"), "{error}");
+    assert_eq!(pool.ring().len(), 2, "the old set stays");
 }
 
 #[test]
@@ -76,7 +88,7 @@ fn what_nobody_can_reach_is_refused_with_the_reason() {
     for (url, fault) in [
         ("", UrlFault::Scheme),
         ("10.0.0.2:8001", UrlFault::Scheme),
-        ("https://10.0.0.2", UrlFault::Scheme),
+        ("ftp://10.0.0.2", UrlFault::Scheme),
         (" http://a", UrlFault::Scheme),
         ("http://", UrlFault::NoHost),
         ("http://:80", UrlFault::NoHost),
