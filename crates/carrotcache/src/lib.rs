@@ -99,7 +99,8 @@
 //!
 //! Each part is a crate that can be used by itself: [`byteview`], [`lru`], [`consistenthash`],
 //! [`singleflight`], [`peer`] and, with the default feature `http`, `peer_http`. Without that feature
-//! the facade needs no HTTP; a [`Picker`] of your own links the nodes, as [`peer`] shows.
+//! the facade needs no HTTP; a [`Picker`] of your own links the nodes, as [`peer`] shows. With the
+//! feature `tls`, `peer_http` speaks TLS.
 
 mod builder;
 mod bulk;

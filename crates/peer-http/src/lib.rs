@@ -117,9 +117,40 @@
 //! | the purge has an empty or too long name, or is too long for a frame; or the handler takes none | [`BadRequest`](peer::PeerErrorKind::BadRequest) |
 //! | the peer has 64 purges under way over this link, or four mebibytes of them | [`Overloaded`](peer::PeerErrorKind::Overloaded) |
 //!
+//! | this node has not shown that it belongs to the cluster: see below | [`Unauthorized`](peer::PeerErrorKind::Unauthorized) |
+//!
 //! A value that comes along and is too large for the link is left out, so that the peer says that
-//! it has not kept it. Nobody has to prove who he is: as with gets, whoever can connect to a node
-//! can tell it what to forget, and what to keep, and ports of nodes are for nodes.
+//! it has not kept it.
+//!
+//! # Who is let in
+//!
+//! Unless told otherwise a node answers whoever connects to it, and takes purges from its own
+//! machine only: a purge can make the database work, and put a stranger's value in the place of
+//! the database's.
+//!
+//! | to | there is | what it does not do |
+//! |---|---|---|
+//! | let in only who knows a secret | [`HttpPoolBuilder::secret`], and [`other_secret`](HttpPoolBuilder::other_secret) while it is replaced | say who *answers*, or hide anything on the network |
+//! | let in only who has a certificate, ask only who has one, hide all that is said | `HttpPoolBuilder::tls_server` and `tls_client`, with the feature `tls` | |
+//! | take purges from wherever one can connect | [`HttpPoolBuilder::allow_purges_from_anyone`] | |
+//!
+//! A secret goes with every request in the header `carrotcache-secret`. Without it, or with
+//! another, the answer is 401, before anything else of the request is looked at. A get that is
+//! answered so fails as [`Unauthorized`](peer::PeerErrorKind::Unauthorized), so that its value is
+//! loaded where it was asked for; no link comes about, and the peer is not taken for a plain one. A
+//! node in Go sends the header by its pool's `Transport`. While a secret is introduced, nodes that
+//! have it do not answer those that do not have it yet, which load for themselves meanwhile.
+//!
+//! From another machine a purge is taken only if all gets need a secret, or if the connection has
+//! shown a certificate. [`PeerService`] inside another server knows neither the certificates of that,
+//! nor, unless [told](PeerService::remote_address), who is on this machine. A proxy on this machine
+//! makes all that it lets in look like neighbours.
+//!
+//! In TLS the configurations are the user's, with whichever provider of cryptography, and none is
+//! installed for the process. Peers whose URLs begin with `https://` are asked in it, the others are
+//! not, so that both can be in a list; since the URL is the label on the ring, keys move when it
+//! changes. A certificate has to be for the host of the URL. Link and HTTP, their bounds and their
+//! clocks are the same inside it; handshakes have a time, here and there.
 //!
 //! # The wire
 //!
@@ -137,6 +168,7 @@
 //! | as many loads as may | 503 | `too-many-loads` | [`TooManyLoads`](peer::PeerErrorKind::TooManyLoads), a verdict |
 //! | not in time | 504 | `timed-out` | [`TimedOut`](peer::PeerErrorKind::TimedOut) |
 //! | malformed request | 400 | `invalid` | [`BadRequest`](peer::PeerErrorKind::BadRequest) |
+//! | no secret, or another | 401 | `unauthorized` | [`Unauthorized`](peer::PeerErrorKind::Unauthorized) |
 //!
 //! Everything but a value comes with one line of text. The request header `carrotcache-time-left`
 //! tells the owner how many milliseconds the asking node still waits. Whoever sends it is one of this
@@ -171,15 +203,15 @@
 //! | a 200 with a `carrotcache-outcome`, or one that does not say once where its body ends | [`Foreign`] |
 //! | a 200 whose body is compressed, a part, or of two types | [`Foreign`] |
 //! | an outcome with another status than its own, or two outcomes | [`Foreign`] |
-//! | an outcome that this version does not know, or none: 400, 404, 503, 504 | by the status, as above |
+//! | an outcome that this version does not know, or none: 400, 401, 404, 503, 504 | by the status, as above |
 //! | the same with 500 | [`Failed`], no verdict |
-//! | any other status: redirects, logins, upgrades | [`Foreign`] |
+//! | any other status: redirects, upgrades | [`Foreign`] |
 //! | no HTTP/1, no message, a head or chunks without end | [`Malformed`] |
 //! | a connection that ends before its answer does | [`Truncated`] |
 //! | an answer that is too large, or finds no room | [`TooLarge`] |
 //!
 //! Nothing of it is believed until it is bounded in size and in time. The bounds are methods of
-//! [`HttpPoolBuilder`], which has a table of them: connecting, a whole get, the head of a request,
+//! [`HttpPoolBuilder`], which has a table of them: connecting, shaking hands, a whole get, the head of a request,
 //! how fast an answer is taken, the size of an answer and of all answers that are under way, of keys
 //! and of groups, the number of connections both ways.
 //!
@@ -235,11 +267,12 @@
 //! ring), `link` (`asker` and
 //! `owner`: its two sides, `frame`: what is sent), `http` (`client`: a get, `reply`: what is read
 //! of an answer, `meter`, `room` and `patience`: what bounds it, `connection`, `connections` and
-//! `sweeper`: the sockets under it, `connect`, `lookup` and `race`: how they are opened, `service`:
-//! a request, `vigil`: whether a peer that is slow lives, `switch`: one that becomes a link, `unsent`: what may wait to be sent, `listener` and
+//! `sweeper`: the sockets under it, `connect`, `lookup` and `race`: how they are opened, `socket`: TCP
+//! or TLS, `service`: a request, `caller`: who may purge, `vigil`: whether a peer that is slow lives,
+//! `switch`: one that becomes a link, `unsent`: what may wait to be sent, `listener` and
 //! `places`: who may connect, `stage` and `guarded`: what a connection is at and how long it has
 //! for that), `wire` (`path`, `message`, `outcome`, `about`, `upgrade`: what is sent, `head`: what
-//! is believed), `config` (every bound and its default), `alarm` (the timer of a connection).
+//! is believed), `secret`, `tls`, `config` (every bound and its default), `alarm` (the timer of a connection).
 
 mod alarm;
 mod config;

@@ -74,6 +74,13 @@ async fn embedded_cluster_goes_on_without_a_node() {
 }
 
 #[tokio::test]
+async fn tls_cluster_shares_among_its_own_and_refuses_a_stranger() {
+    let printed = output(example("tls_cluster")).await;
+    assert_eq!(printed.matches("in TLS").count(), 3, "{printed}");
+    assert!(printed.contains("the stranger was refused"), "{printed}");
+}
+
+#[tokio::test]
 async fn sql_users_reads_its_own_writes() {
     let printed = output(example("sql_users")).await;
     // Once for the twenty, and once after the rename.
