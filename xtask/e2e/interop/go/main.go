@@ -33,6 +33,7 @@ type config struct {
 	maxBytes  int64
 	slowDB    time.Duration
 	idleConns int
+	secret    string
 	load      int
 	loadGets  int
 	loadGroup string
@@ -63,7 +64,7 @@ func run(cfg config) error {
 		return err
 	}
 	node := newNode(cfg, store)
-	servers := []*http.Server{serve(peerListener, node.pool)}
+	servers := []*http.Server{serve(peerListener, behindSecret(cfg.secret, node.pool))}
 	if cfg.api != "" {
 		apiListener, err := net.Listen("tcp", cfg.api)
 		if err != nil {
@@ -128,6 +129,7 @@ func parseFlags(args []string) (config, error) {
 	flags.StringVar(&maxBytes, "max-bytes", "64MiB", "bytes a group may cache")
 	flags.DurationVar(&cfg.slowDB, "slow-db", 0, "sleep before each look into the file's data")
 	flags.IntVar(&cfg.idleConns, "idle-conns", 0, "idle connections kept a peer; 0 is Go's default, 2")
+	flags.StringVar(&cfg.secret, "secret", "", "what peers send in the header carrotcache-secret, and have to")
 	flags.IntVar(&cfg.load, "load", 0, "ask the peers this many keys at a time, once a line on stdin")
 	flags.IntVar(&cfg.loadGets, "load-gets", 10000, "gets of one such round")
 	flags.StringVar(&cfg.loadGroup, "load-group", "load", "group whose keys are asked for")

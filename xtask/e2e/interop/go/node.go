@@ -21,11 +21,16 @@ type node struct {
 
 func newNode(cfg config, s *store) *node {
 	pool := groupcache.NewHTTPPoolOpts(cfg.addr, nil)
+	transport := http.DefaultTransport
 	if cfg.idleConns > 0 {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.MaxIdleConnsPerHost = cfg.idleConns
-		pool.Transport = func(context.Context) http.RoundTripper { return transport }
+		own := transport.(*http.Transport).Clone()
+		own.MaxIdleConnsPerHost = cfg.idleConns
+		transport = own
 	}
+	if cfg.secret != "" {
+		transport = withSecret{secret: cfg.secret, next: transport}
+	}
+	pool.Transport = func(context.Context) http.RoundTripper { return transport }
 	pool.Set(cfg.peers...)
 	n := &node{cfg: cfg, store: s, pool: pool, groups: make(map[string]*groupcache.Group)}
 	for _, name := range s.groups() {

@@ -13,6 +13,7 @@ mod kind;
 mod links;
 mod mixed;
 mod programs;
+mod secret;
 
 use anyhow::Result;
 
@@ -63,6 +64,7 @@ async fn check(programs: &Programs) -> Result<()> {
     check_ring(&[Kind::Rust, Kind::Go, Kind::Go], programs, &mut report).await?;
     check_ring(&[Kind::Rust, Kind::Rust, Kind::Go, Kind::Go], programs, &mut report).await?;
     client::check(programs, &mut report).await?;
+    secret::check(programs, &mut report).await?;
     report.finish()
 }
 
