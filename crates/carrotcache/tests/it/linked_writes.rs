@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use carrotcache::peer_http::LinkState;
+use carrotcache::peer_http::{HttpPoolBuilder, LinkState};
 use carrotcache::{Group, HttpPool, Mirroring, RemoveError};
 use tokio::time::{sleep, timeout};
 
@@ -141,6 +141,29 @@ async fn a_node_without_links_is_named_and_forgets_what_it_removes_itself() {
     assert_eq!((unreached.len(), plain, stale_for_at_most), (0, vec![peer], None));
     assert!(groups[1].remove("Tom").await.is_err(), "it cannot tell the other");
     assert_eq!(groups[1].peek("Tom"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_does_not_let_the_remover_in_is_unreached_and_not_plain() {
+    let secret = |index: usize, pool: HttpPoolBuilder| match index {
+        1 => pool.secret("a-secret-that-only-this-one-has"),
+        _ => pool,
+    };
+    let ring = Ring::start_with(2, secret, |node| node).await;
+    let rows = Rows::default();
+    let groups = rows.groups(&ring);
+    let key = &remote_keys(&ring.pools[0], 1)[0];
+    get_everywhere(&groups, key).await;
+    rows.update();
+    let RemoveError::Incomplete { unreached, plain, .. } = groups[0].remove(key).await.unwrap_err()
+    else {
+        panic!("it is incomplete");
+    };
+    let peer = ring.pools[0].stats().peers[0].peer.clone();
+    assert_eq!((unreached, plain.len()), (vec![peer], 0));
+    // Its owner has the old value still, and is not believed.
+    assert_eq!(groups[1].peek(key).unwrap(), *format!("{key} 0"));
+    assert_eq!(groups[0].get(key).await.unwrap(), *rows.value(key));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

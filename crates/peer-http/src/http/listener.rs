@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::Config;
@@ -23,6 +24,7 @@ use crate::http::caller::Caller;
 use crate::http::guarded::Guarded;
 use crate::http::places::{Place, Places};
 use crate::http::service::PeerService;
+use crate::http::socket::Socket;
 use crate::http::stage::{Stage, Staged};
 use crate::http::switch::Switch;
 use crate::link::owner::Activity;
@@ -43,6 +45,8 @@ impl HttpPool {
     /// Then no more connections are accepted, those that carry no request are closed, or only a
     /// part of its head, peers are asked to send no more over their links, and requests under way are
     /// answered, within the pool's drain timeout.
+    ///
+    /// In TLS, and nothing else, if the builder was given a `tls_server`.
     ///
     /// Each step of an exchange has its time: the head of a request, the handler, the answer. The
     /// methods of [`HttpPoolBuilder`](crate::HttpPoolBuilder) say how long. A peer may close its
@@ -210,17 +214,10 @@ impl<H: Handler> Accepted<H> {
         let remote = stream.peer_addr().ok();
         // One for all of it: whoever is told to leave during the handshake is not told again.
         let mut sent_away = pin!(stage.sent_away());
+        let shaking = timeout_at(stage.until(), config.tls.accept(stream));
         let socket = tokio::select! {
             biased;
-            accepted = timeout_at(stage.until(), config.tls.accept(stream)) => match accepted {
-                Ok(Ok(socket)) => socket,
-                Ok(Err(error)) => {
-                    let error: &(dyn std::error::Error + 'static) = &error;
-                    tracing::debug!(error, "a peer shook no hands");
-                    return None;
-                }
-                Err(_elapsed) => return None,
-            },
+            shaken = shaking => accepted(shaken)?,
             _ = shutdown.changed() => return None,
             () = &mut sent_away => return None,
         };
@@ -248,6 +245,19 @@ impl<H: Handler> Accepted<H> {
             return None;
         }
         take(&switch)
+    }
+}
+
+/// Returns the socket of a peer that has shaken hands, where that is the custom; `None` if it did not, or
+/// not in time.
+fn accepted(shaken: Result<io::Result<Socket>, Elapsed>) -> Option<Socket> {
+    match shaken.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            let error: &(dyn std::error::Error + 'static) = &error;
+            tracing::debug!(error, "a peer that connected shook no hands");
+            None
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use carrotcache_peer::{Handler, Request};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::http::caller::Caller;
 use crate::http::unsent::Unsent;
-use crate::link::owner::{Activity, Serving};
+use crate::link::owner::{Activity, NO_PURGES, Serving};
 use crate::wire::upgrade;
 
 /// What all services of a pool share.
@@ -23,12 +23,18 @@ pub(crate) struct Services {
     pub(crate) unsent: Unsent,
     /// How many links are served.
     links: AtomicU64,
+    /// Whether the log tells of peers that may not purge. Each link of theirs would be too often.
+    has_told: AtomicBool,
 }
 
 impl Services {
     /// Returns the room for so many bytes of answers that are not sent.
     pub(crate) fn new(max_unsent_bytes: u64) -> Self {
-        Self { unsent: Unsent::new(max_unsent_bytes), links: AtomicU64::new(0) }
+        Self {
+            unsent: Unsent::new(max_unsent_bytes),
+            links: AtomicU64::new(0),
+            has_told: AtomicBool::new(false),
+        }
     }
 
     /// Returns how many links are served.
@@ -112,6 +118,9 @@ impl<H: Handler> Switch<H> {
     ) {
         let Self { first, caller, handler, config, services, .. } = self;
         let may_purge = caller.may_purge(&config);
+        if !may_purge && !services.has_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(remote = ?caller.remote, "a peer may ask this node and not remove: {NO_PURGES}");
+        }
         let _counted = Counted::new(&services.links);
         tracing::debug!("a link of a peer is open");
         let serving = Serving::new(io, early, Some(first), handler, config, activity, drained);

@@ -34,8 +34,6 @@ pub(super) struct Desk<H> {
     purges: Purges,
     /// Whether the asker may purge. One that may not has shown nobody who it is.
     pub(super) takes_purges: bool,
-    /// Whether the log says so.
-    has_warned: bool,
     /// The answers that are to be written.
     out: Out,
     /// Most requests are for the same group as the one before, and share its name: one that is not
@@ -60,6 +58,11 @@ pub(super) struct Desk<H> {
 /// is one, how many there may be is bounded, and they end with the connection.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
+/// Why an asker may not purge, and what to do about it.
+pub(crate) const NO_PURGES: &str = "from another machine it takes removes only with a secret or a \
+     client's certificate: give one to all nodes, or say allow_purges_from_anyone where nobody else \
+     can reach them";
+
 /// How many times the bytes that stop the reading may be queued: by loads that end, and by the keys of
 /// one frame. They are under way already, and it is better to be rid of them, but not at any price.
 const QUEUED_TIMES: usize = 16;
@@ -76,7 +79,6 @@ impl<H: Handler> Desk<H> {
             loads: Loads::new(link.max_loads, "loads"),
             purges: Purges::new(),
             takes_purges: true,
-            has_warned: false,
             out,
             group: Arc::from(""),
             met: false,
@@ -305,9 +307,6 @@ impl<H: Handler> Desk<H> {
     /// as over HTTP about its time: it hears nothing before the answer.
     fn purge(&mut self, id: Id, purging: Purging, bytes: usize, now: Instant) {
         if !self.takes_purges {
-            if !std::mem::replace(&mut self.has_warned, true) {
-                tracing::warn!("a peer that is not known may not remove: {}", stranger().causes());
-            }
             return self.failed(id, &stranger());
         }
         if let Some(reason) = self.refuse_purge(&purging) {
@@ -372,9 +371,7 @@ impl<H: Handler> Desk<H> {
 
 /// Returns the error of a purge by one who may not, which says what to do about it.
 fn stranger() -> PeerError {
-    PeerError::new(PeerErrorKind::Unauthorized).with_source(
-        "from another machine it takes removes only with a secret or a client's certificate: give          one to all nodes, or say allow_purges_from_anyone where nobody else can reach them",
-    )
+    PeerError::new(PeerErrorKind::Unauthorized).with_source(NO_PURGES)
 }
 
 /// Calls the handler. A panic is an error of the get that it was called for: on this task it would

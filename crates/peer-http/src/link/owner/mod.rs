@@ -36,7 +36,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub(crate) use self::activity::Activity;
 use self::clock::{Asker, Clock, Due};
 use self::desk::Desk;
-pub(crate) use self::desk::LONGEST_WAIT;
+pub(crate) use self::desk::{LONGEST_WAIT, NO_PURGES};
 use crate::config::Config;
 use crate::link::end::End;
 use crate::link::frame::{Front, HEADER_BYTES, Id, front, kind};
