@@ -9,6 +9,7 @@ use tracing_subscriber::filter::ParseError;
 use crate::caching::Caching;
 use crate::limits::Limits;
 use crate::peers::Peers;
+use crate::trust::Trust;
 
 /// One node of a cluster that caches the tables of a database.
 ///
@@ -49,6 +50,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) limits: Limits,
+
+    #[command(flatten)]
+    pub(crate) trust: Trust,
 }
 
 // Clap would take the conversion that cannot fail, which leaves out what it does not understand.

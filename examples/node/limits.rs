@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Error, Result};
 use bytesize::ByteSize;
 use carrotcache::HttpPool;
-use carrotcache::peer_http::BuildError;
+use carrotcache::peer_http::HttpPoolBuilder;
 use clap::Args;
 
 /// How long others may take, and how much they may hold here.
@@ -38,23 +37,15 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Returns the pool of the node at `url`, within these limits.
-    ///
-    /// # Errors
-    ///
-    /// When the URL is none, or a limit cannot work.
-    pub(crate) fn pool(&self, url: &str) -> Result<HttpPool> {
-        let pool = HttpPool::builder(url)
+    /// Returns the builder of the pool of the node at `url`, within these limits.
+    pub(crate) fn pool(&self, url: &str) -> HttpPoolBuilder {
+        HttpPool::builder(url)
             .connect_timeout(self.connect_timeout)
             .max_answer_bytes(self.max_answer_bytes.as_u64())
             .max_unsent_bytes(self.max_unsent_bytes.as_u64())
             .max_time_left(self.max_time_left)
             .idle_connection_timeout(self.idle_timeout)
             // Sooner than the other side, which else might close it just as it is used again.
-            .idle_timeout(self.idle_timeout * 5 / 6);
-        pool.build().map_err(|error| match error {
-            BuildError::Url(_) => Error::new(error).context("--addr"),
-            limit => limit.into(),
-        })
+            .idle_timeout(self.idle_timeout * 5 / 6)
     }
 }

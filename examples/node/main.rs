@@ -23,14 +23,16 @@ mod peers;
 mod seed;
 mod serve;
 mod shutdown;
+mod trust;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use axum::http::Uri;
+use carrotcache::peer_http::BuildError;
 use carrotcache::{HttpPool, Loader, Node};
 use clap::Parser;
 use tokio::net::TcpListener;
@@ -82,7 +84,12 @@ impl Server {
     /// Checks the arguments and acquires what may be refused: signals, database, ports.
     async fn start(args: &Args) -> Result<Self> {
         let shutdown = Shutdown::on_signal()?;
-        let pool = args.limits.pool(&args.addr)?;
+        let pool = args.trust.apply(args.limits.pool(&args.addr))?.build();
+        let pool = pool.map_err(|error| match error {
+            BuildError::Url(_) => Error::new(error).context("--addr"),
+            BuildError::Secret(_) => Error::new(error).context("--secret-file"),
+            limit => limit.into(),
+        })?;
         args.peers.follow(&pool)?;
         let database = Database::open(&args.db, args.slow_db).await?;
 
@@ -134,7 +141,8 @@ fn loader(database: &Database, table: &str) -> impl Loader + use<> {
 /// Returns the `host:port` of a base URL that the pool has accepted.
 fn address_of(url: &str) -> Result<String> {
     let url: Uri = url.parse()?;
-    Ok(format!("{}:{}", url.host().unwrap_or_default(), url.port_u16().unwrap_or(80)))
+    let usual = if url.scheme_str() == Some("https") { 443 } else { 80 };
+    Ok(format!("{}:{}", url.host().unwrap_or_default(), url.port_u16().unwrap_or(usual)))
 }
 
 async fn listen(address: &str) -> Result<TcpListener> {

@@ -12,6 +12,7 @@ mod cluster;
 mod expiry;
 mod get;
 #[cfg(feature = "http")]
+mod hard_removes;
 mod http;
 mod interleavings;
 mod invariants;

@@ -80,6 +80,13 @@ impl Node {
         self
     }
 
+    /// Returns the value of an option.
+    #[must_use]
+    pub fn option(&self, option: &str) -> Option<&str> {
+        let mut options = self.options.iter();
+        options.find(|(name, _)| name == option).map(|(_, value)| &**value)
+    }
+
     /// Has the process started by `words`, which get program and options as further words and become
     /// it, as `sh -c 'exec "$0" "$@"'` does.
     #[must_use]

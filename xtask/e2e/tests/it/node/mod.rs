@@ -10,3 +10,4 @@ mod process;
 mod refusals;
 mod rings;
 mod sample;
+mod trust;
