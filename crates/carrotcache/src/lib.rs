@@ -115,6 +115,7 @@ mod held;
 mod home;
 mod load_budget;
 mod loader;
+mod looks;
 mod names;
 mod node;
 mod outages;

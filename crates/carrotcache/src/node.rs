@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::debts::Debts;
 use crate::group::Group;
 use crate::load_budget::{LoadBudget, Rates};
+use crate::looks::Looks;
 use crate::peers::Peers;
 use crate::registry::Registry;
 use crate::runtime::Runtime;
@@ -134,6 +135,12 @@ impl Handler for Node {
     fn at_hand(&self, group: &str, key: &str) -> Option<Answer> {
         self.registry.find(group)?.at_hand(key)
     }
+
+    /// Returns the fresh value that main or hot has, unless the key is being removed. It counts as
+    /// nothing, neither as a get nor as a use of the entry.
+    fn look(&self, group: &str, key: &str) -> Option<Answer> {
+        self.registry.find(group)?.show(key)
+    }
 }
 
 impl Default for Node {
@@ -240,6 +247,7 @@ impl NodeBuilder {
     pub fn clock(mut self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         self.peers.clock = Arc::new(Clock::given(clock));
         self.peers.debts = Debts::new(Arc::clone(&self.peers.clock));
+        self.peers.looks = Looks::new(Arc::clone(&self.peers.clock));
         self
     }
 

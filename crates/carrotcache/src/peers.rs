@@ -10,6 +10,7 @@ use carrotcache_singleflight as singleflight;
 use crate::clock::Clock;
 use crate::debts::Debts;
 use crate::load_budget::{LoadBudget, Rates};
+use crate::looks::Looks;
 use crate::outages::{Outages, OwnersAway};
 use crate::rules::Rules;
 use crate::runtime::Runtime;
@@ -31,6 +32,8 @@ pub(crate) struct Peers {
     /// What peers have missed of what was removed.
     pub(crate) debts: Debts,
     pub(crate) teller: Teller,
+    /// What became of looks at former owners.
+    pub(crate) looks: Looks,
     pub(crate) rules: Rules,
 }
 
@@ -46,6 +49,7 @@ impl Peers {
             owners_away: Arc::default(),
             load_budget: LoadBudget::new(Rates::default(), clock.now()),
             debts: Debts::new(Arc::clone(&clock)),
+            looks: Looks::new(Arc::clone(&clock)),
             clock,
             teller: Teller::default(),
             rules: Rules::ALL,

@@ -21,6 +21,8 @@ pub(crate) struct Rules {
     pub(crate) all_remember: bool,
     /// A set carries its value in its first attempt only.
     pub(crate) set_in_first_attempt: bool,
+    /// What is closed is looked for at no peer, and shown to none that looks.
+    pub(crate) looks_only_while_open: bool,
 }
 
 impl Rules {
@@ -35,6 +37,7 @@ impl Rules {
         stand_in_told_before_asked: true,
         all_remember: true,
         set_in_first_attempt: true,
+        looks_only_while_open: true,
     };
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// - `gets` = `main.hits` + `hot.hits` + `absent.hits` + `loads` + `looks_missed`
 /// - `loads_deduped` = `peer_loads` + `peer_errors` + `local_loads` + `local_load_errs` +
-///   `loads_refused`
+///   `loads_refused` + `handed_off`
 ///
 /// Counts are read one after the other while others go on, so sums may be off by what happened in
 /// between.
@@ -56,6 +56,11 @@ pub struct Stats {
     /// Keys whose load did not run: too many waited before it, or everyone had left, or its runtime was
     /// shut down, before it was its turn.
     pub loads_refused: u64,
+    /// Keys that this node looked for at the node that had owned them before, for a while after a start
+    /// or a change of the ring.
+    pub looks: u64,
+    /// Keys, among `looks`, whose value was found there and so not loaded.
+    pub handed_off: u64,
     /// Loads that wait for their turn now. One of several keys counts as one.
     pub waiting_loads: u64,
     /// Flights that were started to replace an entry that was about to expire, or stale.
@@ -121,6 +126,8 @@ pub(crate) struct Counters {
     pub(crate) late_hits: Counter,
     pub(crate) loads: Counter,
     pub(crate) looks_missed: Counter,
+    pub(crate) looks: Counter,
+    pub(crate) handed_off: Counter,
     pub(crate) peer_loads: Counter,
     pub(crate) peer_errors: Counter,
     pub(crate) stand_in_loads: Counter,
@@ -202,6 +209,8 @@ impl Counters {
             looks_missed,
             loads_deduped: self.loads_deduped.get(),
             loads_refused: self.loads_refused.get(),
+            looks: self.looks.get(),
+            handed_off: self.handed_off.get(),
             refreshes: self.refreshes.get(),
             stale_if_error: self.stale_if_error.get(),
             removes: self.removes.get(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use carrotcache_peer::BoxError;
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::flights::{Fetched, Joined, Led, Where};
@@ -102,6 +103,7 @@ impl BulkFlight {
     /// Dropped only when its runtime shuts down; who waits starts anew then.
     async fn run(mut self) {
         self.look_again();
+        self.look().await;
         if self.led.is_empty() {
             return;
         }
@@ -138,6 +140,37 @@ impl BulkFlight {
             None => Some(led),
         };
         self.led = std::mem::take(&mut self.led).into_iter().filter_map(found).collect();
+    }
+
+    /// Ends the flights whose former owners have the values. All are looked at at once: a batch has a
+    /// thousand keys at most, whose looks fit in what a link takes, and waits no longer than one key does.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of `run`. The keys count as refused then.
+    async fn look(&mut self) {
+        let group = &self.group;
+        let looks: Vec<_> =
+            self.led.iter().map(|led| group.begin_look(&led.key, &self.load)).collect();
+        if looks.iter().all(Option::is_none) {
+            return;
+        }
+        let looks = looks
+            .into_iter()
+            .zip(&self.led)
+            .map(|(look, led)| async move { group.end_look(&led.key, look?, &led.ticket).await });
+        let dropped = group.shared.counters.loads_refused.otherwise(self.led.len());
+        let found = join_all(looks).await;
+        dropped.call_off();
+        let left =
+            std::mem::take(&mut self.led).into_iter().zip(found).filter_map(|(led, found)| {
+                match found {
+                    Some(held) => led.leader.finish(Ok(held)),
+                    None => return Some(led),
+                }
+                None
+            });
+        self.led = left.collect();
     }
 
     /// Runs the bulk loader and ends all flights.

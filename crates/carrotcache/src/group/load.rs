@@ -136,7 +136,7 @@ impl LoadFlight {
         runtime::start(at.home, at.is_here, Box::pin(self.run(leader, ticket)));
     }
 
-    /// Looks once more, waits for its turn, and loads.
+    /// Looks once more, here and at the former owner if there is one, waits for its turn, and loads.
     ///
     /// # Cancel safety
     ///
@@ -145,6 +145,9 @@ impl LoadFlight {
         // A flight may have ended between its caller's miss and this one's start.
         if let Some(held) = self.group.look_again(&self.key, self.load.newer_than) {
             self.refresh.take().into_iter().for_each(Refresh::succeeded);
+            return leader.finish(Ok(held));
+        }
+        if let Some(held) = self.group.look(&self.key, &self.load, &ticket).await {
             return leader.finish(Ok(held));
         }
         let deadline = Instant::now() + self.group.shared.load_timeout.min(LONGEST);

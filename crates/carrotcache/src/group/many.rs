@@ -106,7 +106,7 @@ impl Group {
         let mut misses = Misses::default();
         for key in keys {
             let key = key.as_ref();
-            let answer = self.look(key).unwrap_or_else(|| misses.note(key, answers.len()));
+            let answer = self.look_up(key).unwrap_or_else(|| misses.note(key, answers.len()));
             answers.push(answer);
         }
         if misses.keys.is_empty() {
@@ -133,7 +133,7 @@ impl Group {
 
     /// Returns what can be said of a key without waiting. `None`, which is a miss, if nothing can.
     #[inline]
-    fn look(&self, key: &str) -> Option<Result<ByteView, GetError>> {
+    fn look_up(&self, key: &str) -> Option<Result<ByteView, GetError>> {
         if let Err(error) = self.check(key) {
             return Some(Err(error));
         }

@@ -1,7 +1,7 @@
 //! A named key space, and the way of a get through it.
 //!
-//! [`get`](Group::get) is here. What a miss leads to has a file each: `load` runs the loader,
-//! `forward` asks the owner, on behalf of the callers in `asking`, `serve` answers other nodes, and
+//! [`get`](Group::get) is here. What a miss leads to has a file each: `load` runs the loader, `look`
+//! asks who owned the key before, `forward` asks the owner, on behalf of the callers in `asking`, `serve` answers other nodes, and
 //! `flights` lets callers share. `limits` keeps loads from being too many, `nesting` keeps those
 //! within others from waiting for them, and `refresh` fetches what is about to expire.
 //!
@@ -21,6 +21,7 @@ mod flights;
 mod forward;
 mod limits;
 mod load;
+mod look;
 mod many;
 mod mirror;
 mod nesting;

@@ -103,7 +103,7 @@ impl Group {
     }
 
     /// Returns what a peer is told.
-    fn answer_with(&self, held: &Held) -> Answer {
+    pub(super) fn answer_with(&self, held: &Held) -> Answer {
         Answer::new(held.to_entry(self.shared.clock.now()))
     }
 }

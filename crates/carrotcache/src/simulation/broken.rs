@@ -71,6 +71,11 @@ fn a_set_that_is_repeated_is_a_remove() {
 }
 
 #[test]
+fn a_closed_key_is_looked_for_nowhere_and_shown_to_nobody() {
+    is_broken(About::Looks, Breach::of(Rules { looks_only_while_open: false, ..Rules::ALL }));
+}
+
+#[test]
 fn peers_that_leave_are_reached_until_they_have_ended() {
     is_broken(About::Leavers, Breach { forgets_leavers: true, ..Breach::NONE });
 }

@@ -240,6 +240,45 @@ impl Network {
         }
     }
 
+    /// Looks whether a peer has a key cached. What arrives twice is answered twice, and of the answers
+    /// either one counts.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it leaves the asker untold.
+    pub(super) async fn look(
+        self: Arc<Self>,
+        from: End,
+        to: Label,
+        request: Request,
+        completion: Completion,
+    ) {
+        let patience = Patience::of(&request);
+        let key = parse_key(&request.key);
+        let way = Way { back: self.dice.pause(self.plan.looks), ..self.draw(self.plan.asks) };
+        let looked = async {
+            let mut station = self.send(from, to, way, patience).await?;
+            if self.lock().has_faults && self.dice.one_in(8) {
+                drop(Handler::look(&station.node, &request.group, &request.key));
+                self.dice.pause(self.plan.looks).wait().await;
+                station = self.reach(from, to).ok_or(PeerErrorKind::Unreachable)?;
+            }
+            let (answerer, asked) =
+                (End { label: to, process: station.process }, self.recorder.now());
+            let found = Handler::look(&station.node, &request.group, &request.key);
+            let reply = Reply::ready(found.ok_or(PeerErrorKind::NotCached.into()));
+            let answer = self.bring(from, answerer, reply, way, patience).await?;
+            Ok((answer.with_incarnation(answerer.process.0), asked))
+        };
+        let looked = patience.lasts(looked).await;
+        if let Ok((answer, asked)) = &looked {
+            let (got, asked) = (answer.entry.value().map_or(Got::Absent, read), *asked);
+            let process = from.process;
+            self.recorder.record(Event::Arrives { process, key, got, asked, stands_in: false });
+        }
+        completion.tell(looked.map(|(answer, _)| answer));
+    }
+
     /// Tells a peer to forget, and waits for the answer. What is told may arrive again later, even if
     /// it did not at first.
     ///

@@ -60,6 +60,7 @@ impl Running {
         let gets = main.hits + hot.hits + absent.hits + stats.loads + stats.looks_missed;
         let answered = stats.peer_loads + stats.peer_errors;
         let loaded = stats.local_loads + stats.local_load_errs + stats.loads_refused;
+        let loaded = loaded + stats.handed_off;
         match (stats.gets, stats.loads_deduped) == (gets, answered + loaded) {
             true => Ok(()),
             false => Err(format!("has counts that do not add up: {stats:?}")),

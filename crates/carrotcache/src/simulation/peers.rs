@@ -10,7 +10,7 @@ use carrotcache_peer::{
 use super::dice::Dice;
 use super::history::Label;
 use super::network::{End, Network};
-use super::plan::Owners;
+use super::plan::{Owners, Plan};
 
 /// What a node believes of another, and the directory says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,7 @@ pub(super) struct Peers {
     ejected: Ejected,
     dice: Dice,
     owners: Owners,
+    has_looks: bool,
     forgets_leavers: bool,
     /// By label; the own one is there and never asked.
     peers: Vec<Arc<dyn Peer>>,
@@ -113,13 +114,15 @@ impl Peers {
             Arc::new(Remote { name, own, other: Label(label), network, ejected }) as Arc<dyn Peer>
         };
         let (owners, peers) = (Owners::Agreed, (0..labels).map(peer).collect());
-        Self { own, known, ejected, dice, owners, forgets_leavers: false, peers }
+        let (has_looks, forgets_leavers) = (false, false);
+        Self { own, known, ejected, dice, owners, has_looks, forgets_leavers, peers }
     }
 
-    /// Takes whom it knows for owners in this way. If it `forgets_leavers` it does what no transport
-    /// may: a node that leaves is no peer of it at once.
-    pub(super) fn with(self, owners: Owners, forgets_leavers: bool) -> Self {
-        Self { owners, forgets_leavers, ..self }
+    /// Takes whom it knows for owners, and for former ones, as the plan says. If it `forgets_leavers` it
+    /// does what no transport may: a node that leaves is no peer of it at once.
+    pub(super) fn with(self, plan: &Plan, forgets_leavers: bool) -> Self {
+        let Plan { owners, has_looks, .. } = *plan;
+        Self { owners, has_looks, forgets_leavers, ..self }
     }
 
     fn owner_of(&self, label: Label) -> Owner {
@@ -153,6 +156,16 @@ impl Picker for Peers {
         let known = if self.forgets_leavers { self.known.active() } else { self.known.listed() };
         let others = known.into_iter().filter(|label| *label != self.own.label);
         others.map(|label| Arc::clone(&self.peers[label.0])).collect()
+    }
+
+    /// Any peer, active or leaving: whatever the ring was before, nothing stale may come of it.
+    fn former_owner(&self, _key: &str) -> Option<Arc<dyn Peer>> {
+        if !self.has_looks || self.dice.one_in(4) {
+            return None;
+        }
+        let others = self.known.listed().into_iter().filter(|label| *label != self.own.label);
+        let others = Vec::from_iter(others);
+        (!others.is_empty()).then(|| Arc::clone(&self.peers[self.dice.pick(&others).0]))
     }
 
     fn next(&self, key: &str, failed: &str) -> Option<Owner> {
@@ -196,6 +209,11 @@ impl Peer for Remote {
         }
         let network = Arc::clone(&self.network);
         tokio::spawn(network.ask(self.own, self.other, requests));
+    }
+
+    fn look(&self, request: Request, completion: Completion) {
+        let network = Arc::clone(&self.network);
+        tokio::spawn(network.look(self.own, self.other, request, completion));
     }
 
     fn purge(&self, purge: Purge, completion: Completion<Purged>) {

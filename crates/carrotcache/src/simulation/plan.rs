@@ -23,6 +23,8 @@ pub(super) struct Plan {
     /// How fast things go.
     pub(super) steps_pace: Pace,
     pub(super) asks: Pace,
+    /// How long the answers to looks take.
+    pub(super) looks: Pace,
     pub(super) purges: Pace,
     pub(super) loads: Pace,
     pub(super) room: Room,
@@ -45,6 +47,8 @@ pub(super) struct Plan {
     pub(super) has_outages: bool,
     /// How many loads a node may run for others: of a hundred misses, and a second.
     pub(super) budget: (u32, u32),
+    /// Whether nodes look at others before they load a key of theirs.
+    pub(super) has_looks: bool,
     pub(super) has_restarts: bool,
     /// Whether processes that start can be reached before they have their group.
     pub(super) has_slow_starts: bool,
@@ -124,10 +128,12 @@ pub(super) enum About {
     Sets,
     /// Owners that cannot be asked, and nodes that stand in for them and have missed something.
     StandIns,
+    /// Looks at others, whose answers take as long as a remove.
+    Looks,
 }
 
 impl About {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Anything,
         Self::SlowLoads,
         Self::SlowRounds,
@@ -137,6 +143,7 @@ impl About {
         Self::Leavers,
         Self::Sets,
         Self::StandIns,
+        Self::Looks,
     ];
 }
 
@@ -156,6 +163,7 @@ impl Plan {
             owners: dice.pick(&[Owners::Agreed, Owners::Fickle]),
             steps_pace: pace(),
             asks: pace(),
+            looks: pace(),
             purges: pace(),
             loads: pace(),
             room: dice.pick(&[Room::OneValue, Room::All, Room::All, Room::All]),
@@ -169,6 +177,7 @@ impl Plan {
             has_changes: dice.one_in(2),
             has_outages: dice.one_in(2),
             budget: dice.pick(&[FULL_BUDGET, FULL_BUDGET, (20, 0), (0, 0)]),
+            has_looks: dice.one_in(2),
             has_restarts: dice.one_in(3),
             has_slow_starts: dice.one_in(2),
             has_failures: dice.one_in(3),
@@ -189,6 +198,7 @@ impl Plan {
             has_faults: false,
             has_changes: false,
             has_outages: false,
+            has_looks: false,
             has_restarts: false,
             has_failures: false,
             has_absences: false,
@@ -216,6 +226,17 @@ impl Plan {
             About::StandIns => {
                 Self { owners: Owners::Agreed, has_changes: true, has_outages: true, ..calm }
             }
+            About::Looks => Self {
+                keys: 1,
+                has_looks: true,
+                steps: 40,
+                removes: 2,
+                sets: 5,
+                asks: Pace::Quick,
+                purges: Pace::Quick,
+                looks: Pace::Slow,
+                ..calm
+            },
             About::Sets => Self { keys: 1, sets: 2, removes: 3, has_faults: true, ..calm },
         }
     }
@@ -228,10 +249,10 @@ impl Plan {
         }
     }
 
-    /// Returns whether loads may begin later than they are asked for: they wait for their turn, or were
-    /// asked for between the steps of something else.
+    /// Returns whether loads may begin later than they are asked for: they wait for their turn, or for
+    /// what a look brings, or were asked for between the steps of something else.
     pub(super) fn has_late_loads(&self) -> bool {
-        self.max_loads < MANY || self.has_threads
+        self.max_loads < MANY || self.has_threads || self.has_looks
     }
 
     /// Returns for how long a value may be served once it has expired.

@@ -247,9 +247,13 @@ impl World {
         let change = users.change();
         self.begun.spawn(async move { users.change_and_look(label, change, patience).await });
         for _ in 0..self.dice.between(0, 6) {
-            let (users, pause) = (self.users.clone(), self.dice.pause(self.plan.purges));
+            // During either of the two rounds.
+            let pauses = [(); 2].map(|()| self.dice.pause(self.plan.purges));
+            let (users, rounds) = (self.users.clone(), self.dice.between(1, 2));
             self.begun.spawn(async move {
-                pause.wait().await;
+                for pause in &pauses[..rounds] {
+                    pause.wait().await;
+                }
                 users.get(users.label(), users.key(), Patience::Waits).await;
             });
         }
@@ -282,7 +286,7 @@ impl World {
         let (own, dice) = (End { label, process }, self.dice.fork());
         let ejected = Ejected::new();
         let peers = Peers::new(&self.network, own, labels, known.clone(), ejected.clone(), dice);
-        let peers = peers.with(self.plan.owners, self.breach.forgets_leavers);
+        let peers = peers.with(&self.plan, self.breach.forgets_leavers);
         let (recorder, ahead) = (Arc::clone(&self.recorder), Arc::<AtomicU64>::default());
         let is_ahead = Arc::clone(&ahead);
         let clock =
