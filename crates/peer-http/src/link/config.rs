@@ -67,6 +67,7 @@ impl LinkConfig {
             version: VERSION,
             oldest: VERSION,
             takes_purges: true,
+            takes_looks: true,
             incarnation: self.incarnation,
             ring: self.ring.load(Ordering::Relaxed),
             max_request_bytes: self.max_request_bytes,

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use carrotcache_peer::{Answer, PeerError, PeerErrorKind, Request};
+use carrotcache_peer::{Answer, Completion, PeerError, PeerErrorKind, Request};
 use socket2::SockRef;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
@@ -20,6 +20,7 @@ use crate::pool::judge::Judge;
 use crate::pool::standing::{Settled, State, Way};
 use crate::pool::stats::PeerStats;
 use crate::pool::watching::Watch;
+use crate::wire::upgrade;
 
 /// The link to a peer on one runtime, or what is known of why there is none.
 pub(crate) struct Line {
@@ -51,6 +52,7 @@ impl Line {
             }
             Way::Http(waiter) => self.spawn_get(waiter),
             Way::Ask(waiter) => self.spawn_asking(waiter, false),
+            Way::AskForLook => self.spawn_asking_for_look(),
             Way::Full(waiter) => self.refuse(waiter),
             Way::Waits => {}
         }
@@ -118,6 +120,7 @@ impl Line {
         match why {
             Why::Full => self.refuse(waiter),
             Why::TooLong => self.spawn_get(waiter),
+            Why::NoLooks => waiter.completion.tell(Err(PeerErrorKind::NotCached.into())),
             Why::Over => {
                 self.part(link);
                 // That link is not found any more, so this ends.
@@ -141,8 +144,11 @@ impl Line {
         waiter.completion.tell(Err(error));
     }
 
-    /// Asks over HTTP, in a task.
+    /// Asks over HTTP, in a task. There are no looks over HTTP.
     fn spawn_get(self: &Arc<Self>, waiter: Waiter) {
+        if waiter.is_look {
+            return self.end_look(waiter);
+        }
         let line = Arc::clone(self);
         self.runtime.spawn(async move {
             let Waiter { request, completion, .. } = waiter;
@@ -165,9 +171,26 @@ impl Line {
         });
     }
 
+    /// Tells a look that it is not sent, since there is no link, or one that takes none.
+    fn end_look(&self, waiter: Waiter) {
+        let kind = match self.lock().may_be_linked() {
+            true => PeerErrorKind::Unreachable,
+            false => PeerErrorKind::NotCached,
+        };
+        let error = PeerError::new(kind).at(Arc::clone(self.http.label()));
+        waiter.completion.tell(Err(error.with_source("there is no link that takes it")));
+    }
+
+    /// Asks for a link for looks that wait for it, by a get that harms nobody: one of theirs would start a
+    /// load at the peer.
+    fn spawn_asking_for_look(self: &Arc<Self>) {
+        let request = upgrade::bare_request((Instant::now() + WAIT).into_std());
+        self.spawn_asking(Waiter::new(request, Completion::new(drop)), true);
+    }
+
     /// Asks for a link, in a task, which becomes that of the link.
-    pub(super) fn spawn_asking(self: &Arc<Self>, waiter: Waiter, is_for_purge: bool) {
-        let asking = Asking { line: Arc::clone(self), is_for_purge, is_settled: false };
+    pub(super) fn spawn_asking(self: &Arc<Self>, waiter: Waiter, is_bare: bool) {
+        let asking = Asking { line: Arc::clone(self), is_bare, is_settled: false };
         self.runtime.spawn(asking.run(waiter));
     }
 
@@ -197,8 +220,8 @@ impl Line {
 /// The task that asks for a link. Should it be dropped, with its runtime, the line is down.
 struct Asking {
     line: Arc<Line>,
-    /// Whether it asks for a purge, by a get that nobody waits for.
-    is_for_purge: bool,
+    /// Whether it asks for a purge or a look, by a get that nobody waits for.
+    is_bare: bool,
     /// Whether the line has been told what came of it. Another may be asking from then on.
     is_settled: bool,
 }
@@ -244,8 +267,8 @@ impl Asking {
             _ if !line.judge().is_up() => return self.fail_all(error),
             // It has answered, with more than is accepted here.
             PeerErrorKind::TooLarge => return line.settle_plain("it answered over HTTP", None),
-            // It was not asked at all, since the get is not one for HTTP. A purge's always is.
-            PeerErrorKind::BadRequest if !self.is_for_purge => line.lock().gave_up(),
+            // It was not asked at all, since the get is not one for HTTP. One of its own always is.
+            PeerErrorKind::BadRequest if !self.is_bare => line.lock().gave_up(),
             // Purges that wait may have more time than whoever asked.
             PeerErrorKind::TimedOut => line.lock().down(&Settled::Anew),
             _ => line.lock().down(&Settled::Failed(error.clone())),

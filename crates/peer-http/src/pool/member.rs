@@ -128,6 +128,20 @@ impl Peer for Member {
         }
     }
 
+    /// Over the link, which it asks for if there is none. Over HTTP nothing is cached.
+    fn look(&self, request: Request, completion: Completion) {
+        // It is no probe: without a link nobody is asked.
+        if !self.judge().is_up() {
+            return completion.tell(Err(PeerErrorKind::Ejected.into()));
+        }
+        match Handle::try_current() {
+            Ok(runtime) => {
+                self.on_line(&runtime, |line| line.ask(Waiter::look(request, completion)));
+            }
+            Err(_outside) => refuse(completion),
+        }
+    }
+
     /// Over the link, which it asks for if there is none. Refused at once while the peer is ejected, since
     /// somebody waits for it; what the peer has missed is told when it is met again.
     fn purge(&self, purge: Purge, completion: Completion<Purged>) {

@@ -90,6 +90,8 @@ pub(super) enum Way {
     Http(Waiter),
     /// Over HTTP, to ask for a link.
     Ask(Waiter),
+    /// Nowhere yet: it is a look, and waits for a link, which has to be asked for.
+    AskForLook,
     /// Nowhere yet: it waits for the link.
     Waits,
     /// Nowhere: as many wait as may.
@@ -172,12 +174,21 @@ impl State {
                 return Way::Waits;
             }
             // It most likely still speaks HTTP only, so others need not wait for what it says.
-            Standing::Plain { until, .. } if *until <= Instant::now() => None,
+            Standing::Plain { until, .. } if *until <= Instant::now() && !waiter.is_look => None,
             Standing::Down { again } if *again <= Instant::now() => Some(Vec::new()),
             _ => return Way::Http(waiter),
         };
+        if waiter.is_look {
+            self.standing = Standing::Asking { waiting: Some(vec![waiter]) };
+            return Way::AskForLook;
+        }
         self.standing = Standing::Asking { waiting };
         Way::Ask(waiter)
+    }
+
+    /// Returns whether there is a link, or may be one: nothing says that the peer speaks HTTP only.
+    pub(super) fn may_be_linked(&self) -> bool {
+        !matches!(self.standing, Standing::Off | Standing::Plain { .. })
     }
 
     /// Returns where a purge goes. It asks for a link without regard to how often that has failed, since

@@ -216,7 +216,10 @@ fn take(
             *incarnation = Some(hello.incarnation);
             let refused = shared.lock().meet(hello, Instant::now(), shared.config());
             shared.met(hello);
-            return events.extend(refused.into_iter().map(|(id, why)| Event::Purged(id, Err(why))));
+            return events.extend(refused.into_iter().map(|(id, why)| match id.purge() {
+                Some(_) => Event::Purged(id, Err(why)),
+                None => Event::Answer(id, Err(why)),
+            }));
         }
         FromOwner::GoAway => return shared.lock().part(),
         FromOwner::Pong | FromOwner::Unknown => return,

@@ -70,9 +70,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands on a get that is not answered over a link. Not to be called with the state locked.
+    /// Hands on a get that is not answered over a link; a look ends here. Not to be called with the state
+    /// locked.
     pub(super) fn detour(&self, waiter: Waiter) {
-        (self.detour)(waiter);
+        match waiter.is_look {
+            true => waiter.completion.tell(Err(PeerErrorKind::NotCached.into())),
+            false => (self.detour)(waiter),
+        }
     }
 
     /// Has `watcher` hear of the link from now on. There is one at most.

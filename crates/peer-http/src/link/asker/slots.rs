@@ -1,5 +1,6 @@
 //! The gets under way, each in a slot.
 
+use carrotcache_peer::Request;
 use tokio::time::Instant;
 
 use super::waiter::Waiter;
@@ -94,6 +95,14 @@ impl Slots {
         self.slots.get(index(id.slot)).is_some_and(|slot| slot.is(id))
     }
 
+    /// Returns the request of a get; `None` if it is over already, or never was.
+    pub(crate) fn request(&self, id: Id) -> Option<&Request> {
+        match self.slots.get(index(id.slot)).filter(|slot| slot.is(id))? {
+            Slot::Taken { waiter, .. } => Some(&waiter.request),
+            Slot::Free(_) => None,
+        }
+    }
+
     /// Takes a get out of its slot; `None` if it is over already, or never was.
     ///
     /// Whoever has the waiter is the only one who can tell its completion. So a get is told once,
@@ -170,7 +179,7 @@ fn index(slot: u32) -> usize {
 mod tests {
     use std::time::Duration;
 
-    use carrotcache_peer::{Completion, Request};
+    use carrotcache_peer::Completion;
 
     use super::*;
 

@@ -8,7 +8,7 @@ use std::sync::MutexGuard;
 use std::task::Waker;
 use std::time::Duration;
 
-use carrotcache_peer::{Completion, PeerError, Purged, Request};
+use carrotcache_peer::{Completion, PeerError, PeerErrorKind, Purged, Request};
 use tokio::time::Instant;
 
 use super::purges::{self, PurgeWaiter, Purges, UnsentPurge};
@@ -18,7 +18,7 @@ use crate::link::config::LinkConfig;
 use crate::link::end::End;
 use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES};
 use crate::link::frame::request::{
-    Get, GetKind, MANY_KEY_BYTES, ManyWriter, encode_get, get_bytes,
+    Get, GetKind, MANY_KEY_BYTES, ManyWriter, encode_get, encode_look, get_bytes,
 };
 use crate::link::frame::{Header, Id, kind, len_usize};
 
@@ -48,6 +48,8 @@ pub(super) struct State {
     task: Option<Waker>,
     /// What the owner has said of itself, last.
     hello: Option<Hello>,
+    /// The looks that are to be sent when it has, if it takes any.
+    looks: Vec<Id>,
     standing: Standing,
 }
 
@@ -102,6 +104,7 @@ impl State {
             scheduled: false,
             task: None,
             hello: None,
+            looks: Vec::new(),
             standing: Standing::Open,
         };
         config.hello().encode(&mut state.out);
@@ -125,6 +128,9 @@ impl State {
         if let Some(why) = self.refusal(&waiter.request, config) {
             return Err(Unsent { waiter, why });
         }
+        if waiter.is_look {
+            return self.look(waiter, now);
+        }
         let Request { group, key, deadline, .. } = &waiter.request;
         let millis_left = millis_left(Instant::from_std(*deadline), now);
         let get = Get { millis_left, group, key, kind: GetKind::of(&waiter.request) };
@@ -132,6 +138,26 @@ impl State {
             return Err(Unsent { waiter, why: Why::TooLong });
         }
         Ok(self.put(waiter, now))
+    }
+
+    /// Takes a look and writes its frame; before the owner's HELLO it is kept until that comes.
+    ///
+    /// # Errors
+    ///
+    /// The look is given back if the owner takes none; nothing has changed then.
+    fn look(&mut self, waiter: Waiter, now: Instant) -> Result<Id, Unsent> {
+        let Some(hello) = self.hello else {
+            let id = self.put(waiter, now);
+            self.looks.push(id);
+            return Ok(id);
+        };
+        if !hello.takes_looks {
+            return Err(Unsent { waiter, why: Why::NoLooks });
+        }
+        match write_look(&mut self.out, self.slots.next_id(), &waiter.request, now) {
+            true => Ok(self.put(waiter, now)),
+            false => Err(Unsent { waiter, why: Why::TooLong }),
+        }
     }
 
     /// Takes many gets and writes their frames. Returns those that were not taken.
@@ -148,6 +174,10 @@ impl State {
         let mut unsent = Vec::new();
         let mut open: Option<(ManyWriter, Request)> = None;
         for mut waiter in waiters {
+            if waiter.is_look {
+                unsent.extend(self.get(waiter, now, config).err());
+                continue;
+            }
             waiter.is_batched = true;
             if let Some(why) = self.refusal(&waiter.request, config) {
                 unsent.push(Unsent { waiter, why });
@@ -305,8 +335,8 @@ impl State {
         !empty.is_empty()
     }
 
-    /// Notes what the owner says of itself, and writes the purges that had to wait for that. Returns
-    /// those that it does not take. A later HELLO replaces an earlier one: a ring may change.
+    /// Notes what the owner says of itself, and writes the purges and looks that had to wait for that.
+    /// Returns those that it does not take. A later HELLO replaces an earlier one: a ring may change.
     pub(super) fn meet(
         &mut self,
         hello: Hello,
@@ -329,6 +359,14 @@ impl State {
         for (id, purge) in self.purges.unsent() {
             let written = purges::write(&mut self.out, id, &purge, hello, now, config);
             refused.extend(written.err().map(|error| (id, error)));
+        }
+        for id in std::mem::take(&mut self.looks) {
+            let request = self.slots.request(id);
+            let is_sent = hello.takes_looks
+                && request.is_some_and(|request| write_look(&mut self.out, id, request, now));
+            if !is_sent {
+                refused.push((id, PeerErrorKind::NotCached.into()));
+            }
         }
         refused
     }
@@ -427,6 +465,13 @@ impl State {
         let has_met = self.hello.is_some();
         Unanswered { gets: self.slots.drain(), purges: self.purges.drain(), has_met, is_first }
     }
+}
+
+/// Appends the frame of a look to `out`. Returns whether it did: not if the group is too long for one.
+fn write_look(out: &mut Vec<u8>, id: Id, request: &Request, now: Instant) -> bool {
+    let Request { group, key, deadline, .. } = request;
+    let millis_left = millis_left(Instant::from_std(*deadline), now);
+    encode_look(out, id, Get { millis_left, group, key, kind: GetKind::default() })
 }
 
 /// What has no more time.

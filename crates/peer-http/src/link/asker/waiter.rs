@@ -18,11 +18,18 @@ pub(crate) struct Waiter {
     pub(crate) completion: Completion,
     /// Whether it was sent together with others, for one caller that waits for all of them.
     pub(super) is_batched: bool,
+    /// Whether it is a look, which is for a link only: no other way asks a cache and nothing else.
+    pub(crate) is_look: bool,
 }
 
 impl Waiter {
     pub(crate) fn new(request: Request, completion: Completion) -> Self {
-        Self { request, completion, is_batched: false }
+        Self { request, completion, is_batched: false, is_look: false }
+    }
+
+    /// Returns one of a look.
+    pub(crate) fn look(request: Request, completion: Completion) -> Self {
+        Self { is_look: true, ..Self::new(request, completion) }
     }
 }
 
@@ -40,6 +47,8 @@ pub(crate) enum Why {
     Full,
     /// Group or key are longer than the owner takes in a frame.
     TooLong,
+    /// The owner takes no looks.
+    NoLooks,
     /// The owner said goodbye, or the link has ended.
     Over,
 }

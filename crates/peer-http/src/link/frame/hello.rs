@@ -17,6 +17,8 @@ const PAYLOAD_BYTES: usize = 32;
 
 /// The bit of a node that takes purges.
 const TAKES_PURGES: u32 = 0x01;
+/// The bit of a node that takes looks.
+const TAKES_LOOKS: u32 = 0x02;
 
 /// Who is at the other end, and what it takes.
 ///
@@ -38,6 +40,8 @@ pub(crate) struct Hello {
     pub(crate) oldest: u16,
     /// Whether the node takes purges. One that does not would skip them without a word.
     pub(crate) takes_purges: bool,
+    /// Whether the node takes looks. One that does not would skip them too.
+    pub(crate) takes_looks: bool,
     /// A random number that the process drew when it started.
     pub(crate) incarnation: u64,
     /// A fingerprint of the ring as the node sees it. It only tells that two views differ.
@@ -57,7 +61,8 @@ impl Hello {
         out.extend_from_slice(&header.encode());
         out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&self.oldest.to_le_bytes());
-        let can = if self.takes_purges { TAKES_PURGES } else { 0 };
+        let can = if self.takes_purges { TAKES_PURGES } else { 0 }
+            | if self.takes_looks { TAKES_LOOKS } else { 0 };
         out.extend_from_slice(&can.to_le_bytes());
         out.extend_from_slice(&self.incarnation.to_le_bytes());
         out.extend_from_slice(&self.ring.to_le_bytes());
@@ -73,13 +78,14 @@ impl Hello {
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, FrameError> {
         let malformed = |fault| FrameError::Malformed { kind: kind::HELLO, fault };
         let mut fields = Fields(payload);
+        let version = fields.take().map(u16::from_le_bytes).ok_or(malformed("no version"))?;
+        let oldest = fields.take().map(u16::from_le_bytes).ok_or(malformed("no oldest version"))?;
+        let can = fields.take().map(u32::from_le_bytes).ok_or(malformed("no abilities"))?;
         let hello = Self {
-            version: fields.take().map(u16::from_le_bytes).ok_or(malformed("no version"))?,
-            oldest: fields.take().map(u16::from_le_bytes).ok_or(malformed("no oldest version"))?,
-            takes_purges: {
-                let can = fields.take().map(u32::from_le_bytes).ok_or(malformed("no abilities"))?;
-                can & TAKES_PURGES != 0
-            },
+            version,
+            oldest,
+            takes_purges: can & TAKES_PURGES != 0,
+            takes_looks: can & TAKES_LOOKS != 0,
             incarnation: fields
                 .take()
                 .map(u64::from_le_bytes)
@@ -127,6 +133,7 @@ mod tests {
         version: 1,
         oldest: 1,
         takes_purges: true,
+        takes_looks: true,
         incarnation: 0x0102_0304_0506_0708,
         ring: 9,
         max_request_bytes: 1 << 20,
@@ -145,7 +152,7 @@ mod tests {
         let mut out = Vec::new();
         HELLO.encode(&mut out);
         assert_eq!(out[..16], [32, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(out[16..32], [1, 0, 1, 0, 1, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(out[16..32], [1, 0, 1, 0, 3, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1]);
         assert_eq!(out[32..], [9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 16, 0]);
         assert_eq!(Hello::decode(&out[16..]), Ok(HELLO));
     }
@@ -162,11 +169,12 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_says_nothing_of_purges_takes_none() {
+    fn a_node_that_says_nothing_of_purges_and_looks_takes_none() {
         let mut bytes = payload(HELLO);
-        for (can, takes_purges) in [(0_u32, false), (1, true), (u32::MAX, true), (!1, false)] {
+        for can in [0, 1, 2, 3, u32::MAX, !1, !2] {
             bytes[4..8].copy_from_slice(&can.to_le_bytes());
-            assert_eq!(Hello::decode(&bytes), Ok(Hello { takes_purges, ..HELLO }));
+            let (takes_purges, takes_looks) = (can & 1 != 0, can & 2 != 0);
+            assert_eq!(Hello::decode(&bytes), Ok(Hello { takes_purges, takes_looks, ..HELLO }));
         }
     }
 

@@ -1,7 +1,4 @@
 //! The kinds of frames, as numbers that never change.
-//!
-//! 4 is LOOK (a question to a cache that starts no load). It has its number, and comes later; until then
-//! it is skipped as unknown.
 
 /// Both ways, first of all: who is here, and what is taken. See [`hello`](super::hello).
 pub(crate) const HELLO: u8 = 1;
@@ -9,6 +6,8 @@ pub(crate) const HELLO: u8 = 1;
 pub(crate) const GET: u8 = 2;
 /// To the owner: several gets of one group.
 pub(crate) const GET_MANY: u8 = 3;
+/// To the owner: what is cached of this key? Nothing is loaded for it.
+pub(crate) const LOOK: u8 = 4;
 /// To the owner: forget these keys. See [`purge`](super::purge).
 pub(crate) const PURGE: u8 = 5;
 /// To the owner: nobody waits for this get any more.

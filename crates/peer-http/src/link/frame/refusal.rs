@@ -15,6 +15,8 @@ pub(crate) enum Refusal {
     Outcome(Outcome),
     /// There is a value, and it is too large for a link: it is to be fetched over HTTP.
     OverHttp,
+    /// To a look: there is no value cached.
+    NotCached,
     /// The reason is one of a later version.
     Unknown,
 }
@@ -33,6 +35,8 @@ const CODES: [(Outcome, u16); 8] = [
 
 /// The number of [`Refusal::OverHttp`].
 const OVER_HTTP: u16 = 7;
+/// The number of [`Refusal::NotCached`].
+const NOT_CACHED: u16 = 10;
 
 impl Refusal {
     /// The loader says that there is no such thing.
@@ -45,14 +49,17 @@ impl Refusal {
                 CODES.into_iter().find(|(known, _)| *known == outcome).map_or(0, |(_, code)| code)
             }
             Self::OverHttp => OVER_HTTP,
+            Self::NotCached => NOT_CACHED,
             Self::Unknown => 0,
         }
     }
 
     /// Returns the reason with this number.
     pub(crate) fn from_code(code: u16) -> Self {
-        if code == OVER_HTTP {
-            return Self::OverHttp;
+        match code {
+            OVER_HTTP => return Self::OverHttp,
+            NOT_CACHED => return Self::NotCached,
+            _ => {}
         }
         let outcome = CODES.into_iter().find(|(_, known)| *known == code);
         outcome.map_or(Self::Unknown, |(outcome, _)| Self::Outcome(outcome))
@@ -77,6 +84,7 @@ impl Refusal {
     pub(crate) fn error(self, text: &[u8]) -> PeerError {
         let kind = match self {
             Self::Outcome(outcome) => outcome.kind(),
+            Self::NotCached => Some(PeerErrorKind::NotCached),
             Self::OverHttp | Self::Unknown => None,
         };
         let error = PeerError::new(kind.unwrap_or(PeerErrorKind::Failed));
@@ -98,7 +106,8 @@ mod tests {
             assert_eq!(Refusal::from_code(code), Refusal::Outcome(outcome));
         }
         assert_eq!(Refusal::from_code(Refusal::OverHttp.code()), Refusal::OverHttp);
-        for code in [0, 10, u16::MAX] {
+        assert_eq!(Refusal::from_code(Refusal::NotCached.code()), Refusal::NotCached);
+        for code in [0, 11, u16::MAX] {
             assert_eq!(Refusal::from_code(code), Refusal::Unknown);
         }
     }

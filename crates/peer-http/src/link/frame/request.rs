@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  GET       aux: length of the group   payload: time left u32 │ group │ key
+//!  LOOK      aux: length of the group   payload: as of a GET
 //!  GET_MANY  aux: length of the group   payload: time left u32 │ group │ (id u64 │ len u16 │ key)*
 //! ```
 //!
@@ -40,6 +41,11 @@ pub(crate) enum FromAsker<'a> {
         get: Get<'a>,
     },
     GetMany(GetMany<'a>),
+    /// A get of what is cached, for which nothing is loaded.
+    Look {
+        id: Id,
+        get: Get<'a>,
+    },
     /// A purge, or why it is refused.
     Purge {
         id: Id,
@@ -109,7 +115,7 @@ impl<'a> FromAsker<'a> {
         let is_readable = header.flags & ESSENTIAL_FLAGS == 0;
         Ok(match header.kind {
             kind::HELLO => Self::Hello(Hello::decode(payload)?),
-            kind::GET | kind::PURGE if !is_readable => Self::Unreadable(header.id),
+            kind::GET | kind::LOOK | kind::PURGE if !is_readable => Self::Unreadable(header.id),
             // Not even the ids of its gets can be told.
             kind::GET_MANY if !is_readable => {
                 let fault = "its flags are of a later version";
@@ -117,6 +123,7 @@ impl<'a> FromAsker<'a> {
             }
             kind::GET => Self::Get { id: header.id, get: decode_get(header, payload)? },
             kind::GET_MANY => Self::GetMany(GetMany::decode(header, payload)?),
+            kind::LOOK => Self::Look { id: header.id, get: decode_get(header, payload)? },
             kind::PURGE => Self::Purge { id: header.id, purge: purge::decode(header, payload)? },
             kind::CANCEL => Self::Cancel(header.id),
             kind::PING => Self::Ping(header.id),
@@ -133,10 +140,19 @@ pub(crate) fn get_bytes(group: &str, key: &str) -> usize {
 
 /// Appends a get to `out`. Returns whether it did: not if the group is longer than a frame can say.
 pub(crate) fn encode_get(out: &mut Vec<u8>, id: Id, get: Get<'_>) -> bool {
+    encode_as(kind::GET, out, id, get)
+}
+
+/// Appends a look to `out`, as [`encode_get`] does a get.
+pub(crate) fn encode_look(out: &mut Vec<u8>, id: Id, get: Get<'_>) -> bool {
+    encode_as(kind::LOOK, out, id, get)
+}
+
+fn encode_as(kind: u8, out: &mut Vec<u8>, id: Id, get: Get<'_>) -> bool {
     let Ok(aux) = u16::try_from(get.group.len()) else { return false };
     let bytes = get_bytes(get.group, get.key);
     let flags = get.kind.flags();
-    let header = Header { len: len_u32(bytes), kind: kind::GET, flags, aux, id };
+    let header = Header { len: len_u32(bytes), kind, flags, aux, id };
     out.reserve(HEADER_BYTES + bytes);
     out.extend_from_slice(&header.encode());
     out.extend_from_slice(&get.millis_left.to_le_bytes());

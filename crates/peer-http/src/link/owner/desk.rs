@@ -155,6 +155,7 @@ impl<H: Handler> Desk<H> {
             FromAsker::Hello(hello) => self.meet(hello),
             FromAsker::Get { id, get } => self.get(id, get, now),
             FromAsker::GetMany(many) => self.get_many(&many, now)?,
+            FromAsker::Look { id, get } => self.look(id, get, now),
             FromAsker::Purge { id, purge: Ok(purging) } => {
                 self.purge(id, *purging, payload.len(), now);
             }
@@ -191,7 +192,7 @@ impl<H: Handler> Desk<H> {
 
     /// Answers a get, now or by a load.
     fn get(&mut self, id: Id, get: Get<'_>, now: Instant) {
-        if let Some(request) = self.look(id, get, now) {
+        if let Some(request) = self.at_hand(id, get, now) {
             self.ask(id, request);
         }
     }
@@ -202,7 +203,7 @@ impl<H: Handler> Desk<H> {
         let (mut ids, mut requests) = (Vec::new(), Vec::new());
         for get in many.gets() {
             let (id, get) = get?;
-            if let Some(request) = self.look(id, get, now) {
+            if let Some(request) = self.at_hand(id, get, now) {
                 ids.push(id);
                 requests.push(request);
             }
@@ -215,7 +216,7 @@ impl<H: Handler> Desk<H> {
     ///
     /// The names are looked at before the handler sees them: they are from the network. What the
     /// asker says of its time is believed up to [`LONGEST_WAIT`].
-    fn look(&mut self, id: Id, get: Get<'_>, now: Instant) -> Option<Request> {
+    fn at_hand(&mut self, id: Id, get: Get<'_>, now: Instant) -> Option<Request> {
         if let Some(reason) = self.config.refuse(get.group, get.key) {
             self.refuse(id, &reason);
             return None;
@@ -237,6 +238,19 @@ impl<H: Handler> Desk<H> {
         let deadline = now + time_left;
         let request = Request::new(Arc::clone(&self.group), get.key, deadline.into_std());
         Some(get.kind.mark(request))
+    }
+
+    /// Answers a look, now: a task would cost more than what it asks for is worth.
+    fn look(&mut self, id: Id, get: Get<'_>, now: Instant) {
+        if let Some(reason) = self.config.refuse(get.group, get.key) {
+            return self.refuse(id, &reason);
+        }
+        self.asked = now;
+        match guarded(|| self.handler.look(get.group, get.key)) {
+            Ok(Some(answer)) => self.answered(id, Ok(answer)),
+            Ok(None) => self.out.refusal(id, Refusal::NotCached, ""),
+            Err(panicked) => self.failed(id, &panicked),
+        }
     }
 
     /// Answers the get that asked for the link, which may want nothing else.

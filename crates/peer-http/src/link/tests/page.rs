@@ -161,6 +161,7 @@ fn kinds_and_reasons_have_their_numbers_on_the_page() {
         match Refusal::from_code(code) {
             Refusal::Outcome(outcome) => assert_row(&[&code.to_string(), outcome.as_str()]),
             Refusal::OverHttp => assert_row(&[&code.to_string(), "too-large"]),
+            Refusal::NotCached => assert_row(&[&code.to_string(), "not-cached"]),
             Refusal::Unknown => break,
         }
     }
