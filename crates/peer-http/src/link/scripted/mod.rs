@@ -248,4 +248,8 @@ impl Handler for Letters {
     fn at_hand(&self, _group: &str, key: &str) -> Option<Answer> {
         key.starts_with('h').then(|| Answer::new(key.to_owned()))
     }
+
+    fn look(&self, group: &str, key: &str) -> Option<Answer> {
+        self.at_hand(group, key)
+    }
 }

@@ -51,6 +51,7 @@ async fn an_asker_that_breaks_the_protocol_is_cut() {
         ("a get without a time", sized(kind::GET, b"\0\0\0")),
         ("a get with half a group", frame(group, b"\0\0\0\0grou")),
         ("a get that is not text", sized(kind::GET, b"\0\0\0\0\xff")),
+        ("a look without a time", sized(kind::LOOK, b"\0\0\0")),
         ("many gets with half a key", sized(kind::GET_MANY, b"\0\0\0\0\0\0\0\0\0\0\0\0\x05\0ab")),
         ("a second HELLO that is wrong", sized(kind::HELLO, b"")),
     ];
@@ -116,7 +117,7 @@ async fn answers_that_came_before_the_fault_count() {
 
 #[tokio::test(start_paused = true)]
 async fn unknown_frames_are_skipped_by_both_sides() {
-    let strange = [sized(0, b"zero"), sized(99, &[7; 100_000]), sized(4, b"LOOK")].concat();
+    let strange = [sized(0, b"zero"), sized(99, &[7; 100_000]), sized(8, b"later")].concat();
 
     let (asker, mut owner) = Asker::met().await;
     let get = asker.get("k");

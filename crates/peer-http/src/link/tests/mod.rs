@@ -4,6 +4,7 @@ mod asker;
 mod asker_ends;
 mod batch;
 mod hostile;
+mod looks;
 mod owner;
 mod owner_bounds;
 mod owner_many;

@@ -144,6 +144,7 @@ fn kinds_and_reasons_have_their_numbers_on_the_page() {
         (kind::HELLO, "HELLO"),
         (kind::GET, "GET"),
         (kind::GET_MANY, "GET_MANY"),
+        (kind::LOOK, "LOOK"),
         (kind::PURGE, "PURGE"),
         (kind::CANCEL, "CANCEL"),
         (kind::PING, "PING"),

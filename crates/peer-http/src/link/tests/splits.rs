@@ -9,7 +9,7 @@ use proptest::test_runner::Config as Cases;
 use super::*;
 use crate::link::frame::hello::Hello;
 use crate::link::frame::purge::{Bounds, encode as encode_purge, encode_purged};
-use crate::link::frame::request::{GetKind, ManyWriter};
+use crate::link::frame::request::{GetKind, ManyWriter, encode_look};
 use crate::link::scripted::{Script, check_asker, check_owner, tell};
 use crate::wire::outcome::Outcome;
 
@@ -171,6 +171,12 @@ fn every_reply_is_the_same_reply_wherever_it_is_cut() {
 /// What each kind of frame is answered with: the small frames, and how many large ones.
 fn requests() -> Vec<(&'static str, Vec<u8>, Vec<u8>, usize)> {
     let get = |key| get_frame(nth(0), "g", key);
+    let look = |key| {
+        let (mut frame, get) =
+            (Vec::new(), Get { millis_left: 50, group: "g", key, kind: GetKind::default() });
+        assert!(encode_look(&mut frame, nth(0), get));
+        frame
+    };
     let forgotten = [get("load"), bare(kind::CANCEL, nth(0))].concat();
     let long_key = "k".repeat(1_000);
     let twice = vec![kind::LOADING, kind::REFUSAL];
@@ -186,6 +192,9 @@ fn requests() -> Vec<(&'static str, Vec<u8>, Vec<u8>, usize)> {
         ("a get of a large value", get("big"), vec![], 1),
         ("a get without a key", get(""), vec![kind::REFUSAL], 0),
         ("many gets", many(&["k", "big", "absent"]), vec![kind::VALUE, kind::REFUSAL], 1),
+        ("a look at what is there", look("here"), vec![kind::VALUE], 0),
+        ("a look at what is not", look("load"), vec![kind::REFUSAL], 0),
+        ("a look without a key", look(""), vec![kind::REFUSAL], 0),
         ("a load twice", [get("load"), get("load")].concat(), twice, 0),
         ("CANCEL", forgotten, vec![kind::LOADING], 0),
         ("a purge", purge(0, "d", "k"), vec![kind::PURGED], 0),
