@@ -16,10 +16,9 @@ pub(crate) const LOOK_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// After so many looks it is reckoned up how many of them found something.
 const SAMPLE: u32 = 100;
-/// If fewer did, none is begun for a while.
+/// If fewer did, none is begun for a while, or until the ring changes, which is another matter.
 const ENOUGH: u32 = SAMPLE / 10;
-/// For how long, in milliseconds. Then a sample is taken again: the next change of the ring, which may be
-/// another matter, does not wait for longer.
+/// For how long, in milliseconds.
 const REST: u64 = 10_000;
 /// After so many looks in a row that it did not answer, none is begun at a peer for a while.
 const MAX_FAILURES: u32 = 3;
@@ -40,6 +39,8 @@ pub(crate) struct Looks {
 struct Sample {
     looks: u32,
     hits: u32,
+    /// How often the ring had changed.
+    changes: u64,
     /// Before that moment none is begun.
     again: u64,
 }
@@ -58,12 +59,18 @@ impl Looks {
         Self { sample, silent, count: AtomicUsize::new(0), clock }
     }
 
-    /// Returns whether a look at the peer of that label may be worth its time.
-    pub(crate) fn may_look(&self, label: &str) -> bool {
+    /// Returns whether a look at the peer of that label may be worth its time, now that the ring has
+    /// changed so often.
+    pub(crate) fn may_look(&self, label: &str, changes: u64) -> bool {
         let now = self.clock.now();
-        if now < self.sample().again {
+        let mut sample = self.sample();
+        if sample.changes != changes {
+            *sample = Sample { changes, ..Sample::default() };
+        }
+        if now < sample.again {
             return false;
         }
+        drop(sample);
         self.count.load(Ordering::Relaxed) == 0
             || self.silent().get(label).is_none_or(|silent| now >= silent.again)
     }
@@ -80,7 +87,7 @@ impl Looks {
         sample.hits += u32::from(is_hit);
         if sample.looks >= SAMPLE {
             let again = if sample.hits < ENOUGH { self.clock.now() + REST } else { 0 };
-            *sample = Sample { again, ..Sample::default() };
+            *sample = Sample { again, changes: sample.changes, ..Sample::default() };
         }
     }
 
@@ -130,16 +137,22 @@ mod tests {
     fn looks_rest_for_a_while_when_fewer_than_a_tenth_of_a_hundred_hit() {
         let (looks, hand) = looks();
         for hit in 0..SAMPLE {
-            assert!(looks.may_look("a"), "before look {hit}");
+            assert!(looks.may_look("a", 1), "before look {hit}");
             looks.answered("a", hit < ENOUGH - 1);
         }
-        assert!(!looks.may_look("a") && !looks.may_look("b"), "nine of a hundred are too few");
+        assert!(
+            !looks.may_look("a", 1) && !looks.may_look("b", 1),
+            "nine of a hundred are too few"
+        );
+        assert!(looks.may_look("a", 2), "the ring has changed");
+        (0..SAMPLE).for_each(|_| looks.answered("a", false));
+        assert!(!looks.may_look("a", 2));
         hand.store(REST, Ordering::Relaxed);
-        assert!(looks.may_look("a"));
+        assert!(looks.may_look("a", 2));
         for hit in 0..SAMPLE {
             looks.answered("a", hit < ENOUGH);
         }
-        assert!(looks.may_look("a"), "ten of a hundred are enough");
+        assert!(looks.may_look("a", 2), "ten of a hundred are enough");
     }
 
     #[test]
@@ -150,11 +163,11 @@ mod tests {
         looks.answered("a", true);
         looks.failed("a");
         looks.failed("a");
-        assert!(looks.may_look("a"), "it has answered in between");
+        assert!(looks.may_look("a", 1), "it has answered in between");
         looks.failed("a");
-        assert!(!looks.may_look("a") && looks.may_look("b"));
+        assert!(!looks.may_look("a", 1) && looks.may_look("b", 1));
         hand.store(REST, Ordering::Relaxed);
-        assert!(looks.may_look("a"));
+        assert!(looks.may_look("a", 1));
     }
 
     #[test]

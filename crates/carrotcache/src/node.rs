@@ -1,6 +1,7 @@
 //! This process's cache, with its groups.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use carrotcache_peer::{Answer, Handler, PeerErrorKind, Picker, Purge, Purged, Reply, Request};
@@ -82,6 +83,56 @@ impl Node {
     #[must_use]
     pub fn groups(&self) -> Vec<Group> {
         self.registry.all()
+    }
+
+    /// Says that this node is about to end: [`is_ready`](Self::is_ready) returns `false` from now on, for
+    /// good. All else goes on: gets here, those of peers, and what they remove and look for.
+    ///
+    /// A node that drains before it ends costs nobody a load and no get an error. On a signal to end,
+    /// say so, have the others take the node off their lists, go on for some seconds, in which the new
+    /// owners of its keys fetch from here what they are asked for, and only then stop to listen.
+    /// [`drain_for`](Self::drain_for) is the first half of that in one line.
+    pub fn drain(&self) {
+        self.peers.is_draining.store(true, Ordering::Release);
+    }
+
+    /// Drains the node for as long as it takes others to notice: says that it is not ready, and waits.
+    ///
+    /// Made for the shutdown of a server, be it that of `HttpPool::serve` or of one of yours with
+    /// `axum::serve`:
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "http")]
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn sigterm() {}
+    /// use std::time::Duration;
+    ///
+    /// # let (listener, pool) = (tokio::net::TcpListener::bind("127.0.0.1:0").await?, carrotcache::HttpPool::builder("http://10.0.0.1:8001").build()?);
+    /// # let node = carrotcache::Node::builder().peers(pool.clone()).build();
+    /// let drained = {
+    ///     let node = node.clone();
+    ///     async move {
+    ///         sigterm().await;
+    ///         node.drain_for(Duration::from_secs(10)).await;
+    ///     }
+    /// };
+    /// pool.serve(listener, node, drained).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; the node still drains.
+    pub async fn drain_for(&self, time: Duration) {
+        self.drain();
+        tokio::time::sleep(time).await;
+    }
+
+    /// Returns whether the node may be sent requests by whoever chooses among nodes: not once it
+    /// [drains](Self::drain). What a readiness probe asks.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.peers.is_draining.load(Ordering::Acquire)
     }
 
     /// Answers a peer: at once from main or hot, else by a load here. It never asks a further peer.

@@ -1,6 +1,6 @@
 //! What the groups of a node share: its peers, the runtime they are asked on, and a clock.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(crate) struct Peers {
     /// What became of looks at former owners.
     pub(crate) looks: Looks,
     pub(crate) rules: Rules,
+    /// Whether the node is about to end.
+    pub(crate) is_draining: AtomicBool,
 }
 
 impl Peers {
@@ -53,6 +55,7 @@ impl Peers {
             clock,
             teller: Teller::default(),
             rules: Rules::ALL,
+            is_draining: AtomicBool::new(false),
         }
     }
 }

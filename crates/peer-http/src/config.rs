@@ -28,6 +28,8 @@ pub(crate) struct Config {
     /// By which nodes know each other, if by any.
     pub(crate) secrets: Option<Secrets>,
     pub(crate) tls: Tls,
+    /// For how long former peers and rings are remembered.
+    pub(crate) hand_off: Duration,
     // The client.
     pub(crate) connect_timeout: Duration,
     pub(crate) tls_handshake_timeout: Duration,
@@ -60,6 +62,7 @@ impl Config {
     /// Cuts every time down to one that can be added to the present without an overflow.
     pub(crate) fn bound_times(&mut self) {
         let times = [
+            &mut self.hand_off,
             &mut self.connect_timeout,
             &mut self.tls_handshake_timeout,
             &mut self.idle_timeout,
@@ -178,6 +181,7 @@ impl Default for Config {
             link: LinkConfig::default(),
             secrets: None,
             tls: Tls::default(),
+            hand_off: Duration::from_secs(60),
             connect_timeout: Duration::from_millis(250),
             tls_handshake_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(25),

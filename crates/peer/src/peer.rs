@@ -61,6 +61,13 @@ pub trait Picker: Send + Sync + 'static {
         None
     }
 
+    /// Returns how often the owners of keys have changed, or any other number that is another after each
+    /// change. Whoever has found that looks at former owners bring nothing tries again after one. Zero
+    /// unless overridden.
+    fn changes(&self) -> u64 {
+        0
+    }
+
     /// Returns what this node is to its peers: the label by which they know it, and the number of its
     /// process. `None`, unless overridden, of a transport that carries no purges.
     fn this_node(&self) -> Option<Member> {

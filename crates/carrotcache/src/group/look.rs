@@ -46,7 +46,8 @@ impl Group {
 
     /// Asks the former owner of `key`, if there is one that may be looked at. Called within the home.
     ///
-    /// Only for a key of this node's, which nobody here has a value of. A key that is being removed is
+    /// Only for a key of this node's, by its own list of peers or by that of the peer that asks for it, of
+    /// which nobody here has a value. A key that is being removed is
     /// looked for nowhere: between the rounds of its remove the peer may still have the old value. For
     /// the same reason none is looked at that has missed a remove.
     pub(super) fn begin_look(&self, key: &Arc<str>, load: &Load) -> Option<Look> {
@@ -54,11 +55,14 @@ impl Group {
         if load.place != Place::Main || load.newer_than.is_some() {
             return None;
         }
-        let former = peers.picker.former_owner(key)?;
-        if !matches!(peers.picker.owner(key), Owner::Local)
-            || !peers.looks.may_look(former.label())
-            || self.is_closed_for_looks(key)
-        {
+        let former = match peers.picker.owner(key) {
+            Owner::Local => peers.picker.former_owner(key)?,
+            // A peer asks for it whose list is another. The node that it takes for a former owner is this
+            // node's present one.
+            Owner::Remote(owner) => owner,
+        };
+        let changes = peers.picker.changes();
+        if !peers.looks.may_look(former.label(), changes) || self.is_closed_for_looks(key) {
             return None;
         }
         let known = match peers.rules.told_before_asked {

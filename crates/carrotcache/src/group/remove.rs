@@ -13,6 +13,7 @@
 //! rounds, all of these are over, or void, when the second round has forgotten once more. What is
 //! loaded from then on was read after the remove began.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -143,6 +144,10 @@ impl Removal {
         self.group.shared.peers.debts.list(&targets);
         let (attempt, token) = self.close_here(&me)?;
         let (closed, mut attempted) = self.close_at(targets, &me, attempt).await;
+        // A peer that was leaving may have turned out to have ended. It is none any more.
+        let left: HashSet<Arc<str>> =
+            self.targets().iter().map(|peer| Arc::from(peer.label())).collect();
+        attempted.unreached.retain(|label| left.contains(label));
         let mut members = vec![me.clone()];
         members.extend(closed.iter().map(|closed| closed.member.clone()));
         // A set's value is kept only if nothing else was removed meanwhile, here or at its owner.

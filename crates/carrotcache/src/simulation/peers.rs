@@ -86,7 +86,7 @@ impl Ejected {
     }
 }
 
-/// The peers of one process.
+/// The peers of one process. It takes whom it knows for owners, and for former ones, as the plan says.
 pub(super) struct Peers {
     own: End,
     known: Known,
@@ -103,26 +103,25 @@ impl Peers {
     pub(super) fn new(
         network: &Arc<Network>,
         own: End,
-        labels: usize,
         known: Known,
         ejected: Ejected,
         dice: Dice,
+        plan: &Plan,
     ) -> Self {
+        let Plan { owners, has_looks, .. } = *plan;
         let peer = |label| {
             let (name, network) = (Label(label).to_string(), Arc::clone(network));
             let ejected = ejected.clone();
-            Arc::new(Remote { name, own, other: Label(label), network, ejected }) as Arc<dyn Peer>
+            let remote = Remote { name, own, other: Label(label), has_looks, network, ejected };
+            Arc::new(remote) as Arc<dyn Peer>
         };
-        let (owners, peers) = (Owners::Agreed, (0..labels).map(peer).collect());
-        let (has_looks, forgets_leavers) = (false, false);
-        Self { own, known, ejected, dice, owners, has_looks, forgets_leavers, peers }
+        let peers = (0..plan.most_nodes).map(peer).collect();
+        Self { own, known, ejected, dice, owners, has_looks, forgets_leavers: false, peers }
     }
 
-    /// Takes whom it knows for owners, and for former ones, as the plan says. If it `forgets_leavers` it
-    /// does what no transport may: a node that leaves is no peer of it at once.
-    pub(super) fn with(self, plan: &Plan, forgets_leavers: bool) -> Self {
-        let Plan { owners, has_looks, .. } = *plan;
-        Self { owners, has_looks, forgets_leavers, ..self }
+    /// If it `forgets_leavers` it does what no transport may: a node that leaves is no peer of it at once.
+    pub(super) fn with(self, forgets_leavers: bool) -> Self {
+        Self { forgets_leavers, ..self }
     }
 
     fn owner_of(&self, label: Label) -> Owner {
@@ -189,6 +188,7 @@ struct Remote {
     name: String,
     own: End,
     other: Label,
+    has_looks: bool,
     network: Arc<Network>,
     ejected: Ejected,
 }
@@ -212,6 +212,9 @@ impl Peer for Remote {
     }
 
     fn look(&self, request: Request, completion: Completion) {
+        if !self.has_looks {
+            return completion.tell(Err(PeerErrorKind::NotCached.into()));
+        }
         let network = Arc::clone(&self.network);
         tokio::spawn(network.look(self.own, self.other, request, completion));
     }

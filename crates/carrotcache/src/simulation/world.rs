@@ -280,13 +280,14 @@ impl World {
     /// Starts a process, which knows what the directory says.
     fn start(&mut self, label: Label) {
         self.processes += 1;
-        let (process, labels) = (Process(self.processes), self.plan.most_nodes);
+        let process = Process(self.processes);
         let known = Known::new(self.directory.clone());
         known.set(label, Listing::Active);
         let (own, dice) = (End { label, process }, self.dice.fork());
         let ejected = Ejected::new();
-        let peers = Peers::new(&self.network, own, labels, known.clone(), ejected.clone(), dice);
-        let peers = peers.with(&self.plan, self.breach.forgets_leavers);
+        let (network, plan) = (&self.network, &self.plan);
+        let peers = Peers::new(network, own, known.clone(), ejected.clone(), dice, plan);
+        let peers = peers.with(self.breach.forgets_leavers);
         let (recorder, ahead) = (Arc::clone(&self.recorder), Arc::<AtomicU64>::default());
         let is_ahead = Arc::clone(&ahead);
         let clock =

@@ -34,6 +34,8 @@ mod processes;
 mod quickstart;
 mod refresh;
 mod remove;
+#[cfg(feature = "http")]
+mod rolling;
 mod rounds;
 mod rows;
 mod runtimes;

@@ -129,6 +129,17 @@ impl HttpPoolBuilder {
         self
     }
 
+    /// Sets for how long the peers before a change are remembered; 60 s unless set.
+    ///
+    /// For so long a node looks at the former owner of a key that it has come to own, before it loads
+    /// that. A node that has just started looks at who would own the key without it. And for so long
+    /// a peer that was taken off the list is told what is removed, if it does not end before. With
+    /// zero, neither is done. It costs memory for eight rings at most.
+    pub fn hand_off(mut self, time: Duration) -> Self {
+        self.config.hand_off = time;
+        self
+    }
+
     /// Sets the longest time that a new connection to a peer may take; 250 ms unless set.
     ///
     /// It is for the look-up of the peer's name and for all of its addresses, which are raced; the

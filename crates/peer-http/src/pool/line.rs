@@ -3,6 +3,8 @@
 //! While there is a link all gets go over it, but those that are too long for a frame. While there
 //! is none they go over HTTP, but one at a time that asks for a link. How purges go is in `purging`.
 
+use std::error::Error as _;
+use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use crate::config::Config;
 use crate::http::client::{Asked, HttpPeer};
 use crate::http::socket::Socket;
 use crate::link::asker::{Detour, Link, Unsent, Waiter, Why};
+use crate::link::end::End;
 use crate::pool::judge::Judge;
 use crate::pool::standing::{Settled, State, Way};
 use crate::pool::stats::PeerStats;
@@ -71,6 +74,11 @@ impl Line {
     /// Adds what it has counted, and tells how it stands.
     pub(crate) fn add_to(&self, stats: &mut PeerStats) {
         self.lock().add_to(stats);
+    }
+
+    /// Returns whether the peer has ended, as far as is known.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().has_ended()
     }
 
     /// Returns the peer's base URL, as it was given.
@@ -258,6 +266,9 @@ impl Asking {
     /// Notes that no link could be had, and finds a way for those who wait for it.
     fn fail(&self, error: &PeerError) {
         let line = &self.line;
+        if is_refused(error) {
+            line.lock().ended();
+        }
         let waiting = match error.kind {
             // What keeps one from being asked would keep the others, one after another.
             PeerErrorKind::Unreachable | PeerErrorKind::Runtime | PeerErrorKind::Unauthorized => {
@@ -335,6 +346,9 @@ impl Asking {
         let end = driver.await;
         tracing::info!(peer = &*peer, %end, "a link has ended");
         let Some(line) = its_line.upgrade() else { return };
+        if matches!(*end, End::Goodbye) {
+            line.lock().ended();
+        }
         let lasted = end.is_gentle() || opened.elapsed() >= LASTING;
         let lost = line.lock().lose(itself.as_ptr(), lasted);
         if lost.is_some_and(|link| link.hello().is_none()) {
@@ -360,6 +374,12 @@ fn foreign(answer: &Result<Answer, PeerError>) -> Option<PeerError> {
     use PeerErrorKind::{Foreign, Overloaded, TimedOut};
     let error = answer.as_ref().err()?;
     matches!(error.kind, Foreign | Overloaded | TimedOut).then(|| error.clone())
+}
+
+/// Returns whether nobody listens where the peer should be.
+fn is_refused(error: &PeerError) -> bool {
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Returns what asks over HTTP what a link does not carry.

@@ -56,6 +56,12 @@ impl Member {
         self.judge().is_up() && self.any_line(|line| line.is_linkable().then_some(())).is_some()
     }
 
+    /// Returns whether the peer has ended, as far as is known: it has said goodbye, or nobody listened there
+    /// when it was last asked for a link.
+    pub(super) fn has_ended(&self) -> bool {
+        self.any_line(|line| line.has_ended().then_some(())).is_some()
+    }
+
     /// Compares our ring, which has changed, with that of the peer.
     pub(crate) fn look_at_ring(&self) {
         if self.judge().look_at_ring()

@@ -11,6 +11,7 @@ pub(crate) mod judge;
 mod line;
 mod link_settings;
 mod member;
+mod past;
 mod purging;
 mod rings;
 mod standing;
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use carrotcache_consistenthash::Ring;
 use carrotcache_peer::{Limits, Member as Node, Owner, Peer, Picker};
+use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::error::SetPeersError;
@@ -33,6 +35,7 @@ use crate::http::switch::Services;
 use crowd::Crowd;
 use judge::Judge;
 use member::Member;
+use past::Past;
 use stats::{PoolHealth, PoolStats};
 use url::{BaseUrl, find_same_node};
 
@@ -84,13 +87,15 @@ struct Members {
     nodes: Vec<Option<Arc<Member>>>,
     /// The label of this node, as the list has it: by that its peers know it.
     own_label: Arc<str>,
+    past: Past,
 }
 
 impl HttpPool {
     /// Returns a pool without peers. `ring` has no nodes.
     pub(crate) fn new(own: BaseUrl, config: Config, ring: Ring) -> Self {
         let own_label = Arc::clone(own.text());
-        let members = RwLock::new(Members { ring, nodes: Vec::new(), own_label });
+        let members =
+            RwLock::new(Members { ring, nodes: Vec::new(), own_label, past: Past::default() });
         let config = Arc::new(config);
         let client = Arc::new(Client::new(Arc::clone(&config)));
         let services = Arc::new(Services::new(config.max_unsent_bytes));
@@ -109,6 +114,11 @@ impl HttpPool {
     ///
     /// Keys are looked up in the old set or in the new one, never in a mixture. The connections to
     /// peers that stay are kept, and a get from one that leaves still ends.
+    ///
+    /// A peer that is taken off the list is *leaving*: no key is its own any more, but it is told what
+    /// is removed, and may be looked at for keys that it owned, until it has ended or
+    /// [a while](HttpPoolBuilder::hand_off) has passed. So take a node off the list first, and end it
+    /// some seconds later.
     ///
     /// Costs what building the ring costs; look-ups go on meanwhile. Two calls at one moment take
     /// effect one after the other.
@@ -142,25 +152,40 @@ impl HttpPool {
         let ring = self.shared.config.ring.clone().nodes(labels).build()?;
 
         let _changing = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let known =
-            self.members().peers().map(|it| (it.label().to_owned(), Arc::clone(it))).collect();
+        let known = self.members().known();
         let nodes = urls.iter().map(|url| self.node_at(url, &known)).collect();
         // Told to whoever a link is agreed with from now on.
         self.config().link.ring.store(ring.fingerprint(), Ordering::Relaxed);
+        let new = Members { ring, nodes, own_label, past: Past::default() };
         let mut members = self.shared.members.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *members, Members { ring, nodes, own_label });
-        let new: Vec<_> = members.peers().cloned().collect();
-        // Unlocked first: dropping the old set may close many connections.
+        let old = std::mem::replace(&mut *members, new);
+        let before: Vec<_> = old.peers().cloned().collect();
+        let (lasts, now) = (self.config().hand_off, Instant::now());
+        let forgotten;
+        (members.past, forgotten) = Past::of(&members, old, lasts, now);
+        let present: Vec<_> = members.peers().cloned().collect();
+        // Unlocked first: dropping those that were forgotten may close many connections.
         drop(members);
-        let stay: HashSet<_> = new.iter().map(Arc::as_ptr).collect();
-        for peer in old.peers().filter(|peer| !stay.contains(&Arc::as_ptr(peer))) {
+        drop(forgotten);
+        let stay: HashSet<_> = present.iter().map(Arc::as_ptr).collect();
+        for peer in before.iter().filter(|peer| !stay.contains(&Arc::as_ptr(peer))) {
             peer.judge().leave();
         }
-        for peer in &new {
+        for peer in &present {
             peer.judge().join();
             peer.look_at_ring();
         }
         Ok(())
+    }
+
+    /// Forgets former peers and rings whose time is over. Nothing does so by itself.
+    fn forget_old(&self, now: Instant) {
+        if self.members().past.is_over(now) {
+            let mut members = self.shared.members.write().unwrap_or_else(PoisonError::into_inner);
+            let forgotten = members.past.forget_old(now);
+            drop(members);
+            drop(forgotten);
+        }
     }
 
     /// Returns this node's label in a set of peers, or what is wrong with it beside the single URLs.
@@ -288,6 +313,12 @@ impl Members {
         self.nodes.get(index)?.as_ref()
     }
 
+    /// Returns the peers that there are, by their labels, those that leave among them.
+    fn known(&self) -> HashMap<String, Arc<Member>> {
+        let peers = self.peers().chain(self.past.leaving_at_all());
+        peers.map(|peer| (peer.label().to_owned(), Arc::clone(peer))).collect()
+    }
+
     /// Returns who is behind a label of the ring.
     fn owner(&self, index: usize) -> Owner {
         self.peer(index).map_or(Owner::Local, |peer| Owner::Remote(Arc::clone(peer) as _))
@@ -299,8 +330,21 @@ impl Picker for HttpPool {
         HttpPool::owner(self, key)
     }
 
+    /// Those on the list, and those that leave.
     fn peers(&self) -> Vec<Arc<dyn Peer>> {
-        self.members().peers().map(|peer| Arc::clone(peer) as _).collect()
+        let now = Instant::now();
+        self.forget_old(now);
+        let members = self.members();
+        let peers = members.peers().chain(members.past.leaving(now));
+        peers.map(|peer| Arc::clone(peer) as _).collect()
+    }
+
+    /// Whoever owned the key before the last change by which this node came to it. Of a node that has just
+    /// started that is whoever would own it without this node.
+    fn former_owner(&self, key: &str) -> Option<Arc<dyn Peer>> {
+        let now = Instant::now();
+        self.forget_old(now);
+        self.members().past.owner(key, now).map(|peer| Arc::clone(peer) as _)
     }
 
     /// The next in the order of [`Ring::successors`] that can be asked, this node among them: neither those
@@ -311,6 +355,10 @@ impl Picker for HttpPool {
         order.find(|&index| members.ring.label(index) == Some(failed))?;
         let may = |index: &usize| members.peer(*index).is_none_or(|peer| peer.may_stand_in());
         order.find(may).map(|index| members.owner(index))
+    }
+
+    fn changes(&self) -> u64 {
+        self.members().past.changes()
     }
 
     /// The label by which the list of peers has this node. `None` without links, since nobody can be told

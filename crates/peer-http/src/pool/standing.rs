@@ -32,6 +32,8 @@ pub(super) struct State {
     is_plain: bool,
     /// Whether the peer has spoken over a link, ever.
     has_met: bool,
+    /// Whether the peer has said goodbye, or nobody listened there, since there was a link.
+    has_ended: bool,
     /// Those who wait with a purge for what comes of the asking.
     purges: Vec<oneshot::Sender<Settled>>,
     opened: u64,
@@ -112,8 +114,18 @@ impl State {
         let standing = if links { Standing::Down { again: Instant::now() } } else { Standing::Off };
         let purges = Vec::new();
         let (failures, opened, sent, received) = (0, 0, 0, 0);
-        let (is_plain, has_met) = (false, false);
-        Self { standing, failures, is_plain, has_met, purges, opened, sent, received }
+        let (is_plain, has_met, has_ended) = (false, false, false);
+        Self { standing, failures, is_plain, has_met, has_ended, purges, opened, sent, received }
+    }
+
+    /// Notes that the peer has said goodbye, or that nobody listens there.
+    pub(super) fn ended(&mut self) {
+        self.has_ended = true;
+    }
+
+    /// Returns whether the peer has ended, as far as is known.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended && !matches!(self.standing, Standing::Up(_))
     }
 
     /// Adds what it has counted, and tells how it stands.
@@ -237,7 +249,7 @@ impl State {
     pub(super) fn up(&mut self, link: Arc<Link>) -> Vec<Waiter> {
         let waiting = self.let_go();
         self.opened += 1;
-        self.is_plain = false;
+        (self.is_plain, self.has_ended) = (false, false);
         self.standing = Standing::Up(link);
         self.settle(&Settled::Anew);
         waiting

@@ -264,7 +264,7 @@ async fn a_restarted_owner_is_linked_again() {
 #[tokio::test]
 async fn a_peer_that_leaves_the_pool_takes_its_link_along() {
     let loads = Loads::new();
-    let (served, asking) = linked(loads.clone(), |builder| builder).await;
+    let (served, asking) = linked(loads.clone(), |builder| builder.hand_off(Duration::ZERO)).await;
     let get = spawn_get(&asking.client, "slow");
     loads.begun(1).await;
     let Asking { pool, client } = asking;
