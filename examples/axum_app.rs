@@ -24,6 +24,9 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// For how long the node goes on when it is asked to end: for as long as its peers need to notice.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
 /// For how long a greeting is good.
 const TIME_TO_LIVE: Duration = Duration::from_secs(60);
 
@@ -45,6 +48,7 @@ struct Args {
 #[derive(Clone)]
 struct App {
     greetings: Group,
+    node: Node,
 }
 
 #[tokio::main]
@@ -57,7 +61,10 @@ async fn main() -> anyhow::Result<()> {
     pool.set_peers(peers)?;
     let node = Node::builder().peers(pool.clone()).build();
     let greetings = node.group("greetings").loader(greet).build()?;
-    let app = Router::new().route("/greeting/{name}", get(greeting)).with_state(App { greetings });
+    let app = Router::new()
+        .route("/greeting/{name}", get(greeting))
+        .route("/readyz", get(ready))
+        .with_state(App { greetings, node: node.clone() });
 
     // Peers have a listener of their own. Whoever reaches it may read any key of any group, past all
     // that a route would check, so it belongs on an address of the inner network, while people ask
@@ -67,8 +74,10 @@ async fn main() -> anyhow::Result<()> {
     let for_people = TcpListener::bind(&api).await?;
     println!("listening at http://{} for people, at {addr} for peers", for_people.local_addr()?);
 
-    let people = axum::serve(for_people, app).with_graceful_shutdown(asked_to_end()?);
-    let peers = pool.serve(for_peers, node, asked_to_end()?);
+    // Both go on for a while after the signal, in which nobody sends requests here any more, and new
+    // owners of this node's keys fetch them from here. Nodes on one machine need little.
+    let people = axum::serve(for_people, app).with_graceful_shutdown(drained(&node)?);
+    let peers = pool.serve(for_peers, node.clone(), drained(&node)?);
     tokio::try_join!(async { people.await.context("people can no longer be served") }, async {
         peers.await.context("peers can no longer be served")
     },)?;
@@ -83,6 +92,11 @@ async fn greeting(State(app): State<App>, Path(name): Path<String>) -> Response 
         Err(GetError::NotFound { .. }) => StatusCode::NOT_FOUND.into_response(),
         Err(error) => (StatusCode::BAD_GATEWAY, format!("{error}\n")).into_response(),
     }
+}
+
+/// What a readiness probe asks: once the node drains, whoever chooses among nodes chooses others.
+async fn ready(State(app): State<App>) -> StatusCode {
+    if app.node.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 /// What the cache holds, as JSON.
@@ -106,14 +120,15 @@ async fn greet(name: String) -> anyhow::Result<Option<Value>> {
     Ok(Some(Value::new(json).with_time_to_live(TIME_TO_LIVE)))
 }
 
-/// Returns a future that ends with Ctrl-C or SIGTERM. Requests under way are answered then, those
-/// of peers like those of people.
-fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
+/// Returns a future that ends when the node has drained after Ctrl-C or SIGTERM. Requests under way
+/// are answered then, those of peers like those of people.
+fn drained(node: &Node) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let (mut terminate, node) = (signal(SignalKind::terminate())?, node.clone());
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
+        node.drain_for(DRAIN_TIME).await;
     })
 }

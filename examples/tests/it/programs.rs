@@ -134,6 +134,7 @@ async fn axum_app_serves_people_and_peers_each_at_their_own_listener() {
     let json: serde_json::Value = serde_json::from_str(&greeting.1).expect("it is JSON");
     assert_eq!(json["text"], "Good morning, Tom!");
     assert_eq!(get(&format!("{}/greeting/Nobody", apps[0].people)).await.0, 404);
+    assert_eq!(get(&format!("{}/readyz", apps[0].people)).await.0, 200);
 
     const KEY: &str = "_groupcache/greetings/Tom";
     let for_peers = get(&format!("{}/{KEY}", apps[0].peers)).await;

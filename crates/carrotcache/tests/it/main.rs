@@ -22,6 +22,7 @@ mod linked_writes;
 #[cfg(feature = "http")]
 mod links;
 mod logs;
+mod looks;
 mod many;
 mod many_peers;
 mod memory;

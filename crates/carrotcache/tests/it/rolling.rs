@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use crate::support::Source;
+use crate::support::{Source, until};
 
 const NODES: usize = 5;
 const KEYS: usize = 400;
@@ -168,4 +168,34 @@ async fn a_rolling_restart_of_five_nodes_costs_hardly_a_load_and_no_error() {
     assert_eq!(with.failed, 0, "{figures}");
     assert!(with.loads_a_key <= 1.15, "{figures}");
     assert!(without.loads_a_key > 1.5, "looks are what spares the loads: {figures}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_remove_reaches_a_node_that_leaves_and_does_not_name_one_that_has_ended() {
+    let (source, minute) = (Source::default(), Duration::from_secs(60));
+    let mut urls = Vec::new();
+    for _ in 0..3 {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        urls.push(format!("http://{}", free.local_addr().unwrap()));
+    }
+    let mut processes = Vec::new();
+    for url in &urls {
+        processes.push(Process::start(url, &urls, &source, minute).await);
+    }
+    let [stays, leaves, ends] = <[Process; 3]>::try_from(processes).ok().unwrap();
+    let key = (0..).map(|number| format!("key {number}"));
+    let is_owned = |key: &String| stays.group.owner(key).as_deref() == Some(&urls[1]);
+    let key = key.into_iter().find(is_owned).unwrap();
+    assert_eq!(leaves.group.get(&key).await.unwrap(), format!("{key}!"));
+    stays.group.remove("all have met").await.unwrap();
+
+    stays.pool.set_peers(&urls[..1]).unwrap();
+    stays.group.remove(&key).await.expect("both are there");
+    assert!(leaves.group.peek(&key).is_none(), "it has heard of it");
+    // Without a goodbye, as when it is killed.
+    ends.runtime.shutdown_background();
+    until(|| std::net::TcpStream::connect(urls[2].strip_prefix("http://").unwrap()).is_err()).await;
+    stays.group.remove(&key).await.expect("it is no peer any more");
+    leaves.end().await;
+    stays.end().await;
 }

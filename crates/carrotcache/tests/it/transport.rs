@@ -72,7 +72,7 @@ pub(crate) fn assert_sums(stats: &Stats) {
         stats.main.hits + stats.hot.hits + stats.absent.hits + stats.loads + stats.looks_missed,
         "{stats:?}"
     );
-    let loaded = stats.local_loads + stats.local_load_errs + stats.loads_refused;
+    let loaded = stats.local_loads + stats.local_load_errs + stats.loads_refused + stats.handed_off;
     assert_eq!(stats.loads_deduped, stats.peer_loads + stats.peer_errors + loaded, "{stats:?}");
 }
 

@@ -264,7 +264,13 @@ async fn a_restarted_owner_is_linked_again() {
 #[tokio::test]
 async fn a_peer_that_leaves_the_pool_takes_its_link_along() {
     let loads = Loads::new();
-    let (served, asking) = linked(loads.clone(), |builder| builder.hand_off(Duration::ZERO)).await;
+    let served = Served::start(loads.clone(), |builder| builder).await;
+    // Unless it is remembered for a while.
+    let pool = pool_of(served.pool.base_url(), |builder| builder.hand_off(Duration::ZERO));
+    let client = remote(&pool);
+    assert_eq!(client.value("g", "hit").await, "hit");
+    let asking = Asking { pool, client };
+    asking.until(|stats| stats.link == LinkState::Up).await;
     let get = spawn_get(&asking.client, "slow");
     loads.begun(1).await;
     let Asking { pool, client } = asking;

@@ -7,6 +7,7 @@ mod clocks;
 mod connections;
 mod exchange;
 mod fake;
+mod former;
 mod golden;
 mod health;
 mod health_log;
