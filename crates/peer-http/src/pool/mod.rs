@@ -35,7 +35,7 @@ use crate::http::switch::Services;
 use crowd::Crowd;
 use judge::Judge;
 use member::Member;
-use past::Past;
+use past::{Past, Set};
 use stats::{PoolHealth, PoolStats};
 use url::{BaseUrl, find_same_node};
 
@@ -159,14 +159,16 @@ impl HttpPool {
         let new = Members { ring, nodes, own_label, past: Past::default() };
         let mut members = self.shared.members.write().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut *members, new);
-        let before: Vec<_> = old.peers().cloned().collect();
-        let (lasts, now) = (self.config().hand_off, Instant::now());
-        let forgotten;
-        (members.past, forgotten) = Past::of(&members, old, lasts, now);
+        let Members { ring, nodes, past, .. } = old;
+        let before: Vec<_> = nodes.iter().flatten().cloned().collect();
         let present: Vec<_> = members.peers().cloned().collect();
-        // Unlocked first: dropping those that were forgotten may close many connections.
+        let new = Set { ring: members.ring.clone(), nodes: members.nodes.clone() };
+        let (lasts, now) = (self.config().hand_off, Instant::now());
+        let known;
+        (members.past, known) = past.after(Set { ring, nodes }, &new, lasts, now);
+        // Unlocked first: dropping those that are not known any more may close many connections.
         drop(members);
-        drop(forgotten);
+        drop(known);
         let stay: HashSet<_> = present.iter().map(Arc::as_ptr).collect();
         for peer in before.iter().filter(|peer| !stay.contains(&Arc::as_ptr(peer))) {
             peer.judge().leave();

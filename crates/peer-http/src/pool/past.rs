@@ -9,7 +9,6 @@ use std::time::Duration;
 use carrotcache_consistenthash::Ring;
 use tokio::time::Instant;
 
-use super::Members;
 use super::member::Member;
 
 /// The rings and the peers before the present ones.
@@ -22,10 +21,16 @@ pub(super) struct Past {
     changes: u64,
 }
 
-/// A ring that was, and who is behind each of its labels; `None` is this node.
+/// A ring, and who is behind each of its labels, in its order; `None` is this node.
+#[derive(Clone)]
+pub(super) struct Set {
+    pub(super) ring: Ring,
+    pub(super) nodes: Vec<Option<Arc<Member>>>,
+}
+
+/// A set that was.
 struct Former {
-    ring: Ring,
-    nodes: Vec<Option<Arc<Member>>>,
+    set: Set,
     until: Instant,
 }
 
@@ -42,39 +47,37 @@ const MAX_RINGS: usize = 8;
 const MAX_LEAVING: usize = 1_024;
 
 impl Past {
-    /// Returns the past of `new` members, which replace the `old` ones at `now`, and of whom this node is
-    /// one. It is remembered for as long as `lasts`. And returns what is forgotten, to be dropped without
-    /// a lock.
-    pub(super) fn of(
-        new: &Members,
-        old: Members,
+    /// Returns the past of the `new` set, which replaces at `now` the `old` one that this is the past of.
+    /// It is remembered for as long as `lasts`. And returns all that were known, to be dropped without a
+    /// lock: links end with those that are not any more.
+    pub(super) fn after(
+        self,
+        old: Set,
+        new: &Set,
         lasts: Duration,
         now: Instant,
     ) -> (Self, Vec<Arc<Member>>) {
-        let members = old.peers().chain(old.past.leaving_at_all()).cloned().collect();
+        let known = old.peers().chain(self.leaving_at_all()).cloned().collect();
         if lasts.is_zero() {
-            return (Self::default(), members);
+            return (Self::default(), known);
         }
-        let Members { ring, nodes, past: Self { mut rings, leaving, mut changes }, .. } = old;
+        let Self { mut rings, leaving, mut changes } = self;
         let until = now + lasts;
-        let left =
-            nodes.iter().flatten().map(|member| Leaving { member: Arc::clone(member), until });
+        let left = old.peers().map(|member| Leaving { member: Arc::clone(member), until });
         let is_gone =
             |leaving: &Leaving| !new.peers().any(|member| Arc::ptr_eq(member, &leaving.member));
         let leaving = left.chain(leaving).filter(is_gone).take(MAX_LEAVING).collect();
-        if ring.fingerprint() != new.ring.fingerprint() {
-            let former = match nodes.iter().flatten().next() {
-                Some(_a_peer) => Some(Former { ring, nodes, until }),
-                // It has just started, or been told of its peers.
-                None => Former::without_this_node(new, until),
-            };
-            rings.splice(0..0, former);
+        if old.ring.fingerprint() != new.ring.fingerprint() {
+            // A node that had no peers has just started, or has just been told of them.
+            let has_started = old.peers().next().is_none();
+            let former = if has_started { new.without_this_node() } else { Some(old) };
+            rings.splice(0..0, former.map(|set| Former { set, until }));
             rings.truncate(MAX_RINGS);
             changes += 1;
         }
         let mut past = Self { rings, leaving, changes };
         past.forget_old(now);
-        (past, members)
+        (past, known)
     }
 
     /// Returns who owned `key` last that is not this node, if that is remembered and may still answer.
@@ -82,9 +85,7 @@ impl Past {
     /// A ring is forgotten no later than the peers that have left since.
     pub(super) fn owner(&self, key: &str, now: Instant) -> Option<&Arc<Member>> {
         let rings = self.rings.iter().filter(|former| now < former.until);
-        let owners = rings
-            .filter_map(|Former { ring, nodes, .. }| nodes.get(ring.get_index(key)?)?.as_ref());
-        owners.into_iter().find(|member| !member.has_ended())
+        rings.filter_map(|former| former.set.owner(key)).find(|member| !member.has_ended())
     }
 
     /// Returns how often the ring has changed.
@@ -118,14 +119,24 @@ impl Past {
     }
 }
 
-impl Former {
-    /// Returns the ring as it would be without this node, which the others had until it came; `None` if
+impl Set {
+    /// Returns the peers in it.
+    fn peers(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.nodes.iter().flatten()
+    }
+
+    /// Returns the set as it would be without this node, which the others had until it came; `None` if
     /// there are no others.
-    fn without_this_node(members: &Members, until: Instant) -> Option<Self> {
-        let own = members.nodes.iter().position(Option::is_none)?;
-        let ring = members.ring.without_node(members.ring.label(own)?).ok()?;
-        let mut nodes = members.nodes.clone();
+    fn without_this_node(&self) -> Option<Self> {
+        let own = self.nodes.iter().position(Option::is_none)?;
+        let ring = self.ring.without_node(self.ring.label(own)?).ok()?;
+        let mut nodes = self.nodes.clone();
         nodes.remove(own);
-        (!nodes.is_empty()).then_some(Self { ring, nodes, until })
+        (!nodes.is_empty()).then_some(Self { ring, nodes })
+    }
+
+    /// Returns who owns `key`, if that is not this node.
+    fn owner(&self, key: &str) -> Option<&Arc<Member>> {
+        self.nodes.get(self.ring.get_index(key)?)?.as_ref()
     }
 }

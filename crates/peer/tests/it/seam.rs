@@ -304,6 +304,15 @@ async fn an_async_function_is_a_handler() {
 }
 
 #[test]
+fn nothing_is_found_by_a_look_unless_both_sides_say_otherwise() {
+    let handler = handler_fn(|_| async { Ok(Answer::new("loaded")) });
+    assert!(handler.look("scores", "Tom").is_none());
+    let (completion, told) = completion();
+    peer_fn("a", |_| async { Ok(Answer::new("loaded")) }).look(request(), completion);
+    assert_eq!(told.recv().unwrap().unwrap_err().kind, PeerErrorKind::NotCached);
+}
+
+#[test]
 fn a_picker_need_not_know_an_order_nor_bounds() {
     struct Alone;
     impl Picker for Alone {
@@ -316,5 +325,7 @@ fn a_picker_need_not_know_an_order_nor_bounds() {
     }
     let alone: &dyn Picker = &Alone;
     assert!(alone.next("Tom", "red").is_none());
+    assert!(alone.former_owner("Tom").is_none());
+    assert_eq!(alone.changes(), 0);
     assert_eq!(alone.limits(), Limits::new(usize::MAX, usize::MAX));
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `waiter` | a get, with who is told its answer |
 //! | `slots` | the gets under way, by number |
+//! | `looks` | looks that wait for the owner's HELLO |
 //! | `purges` | the purges under way |
 //! | `state` | slots and unwritten bytes, under one lock |
 //! | `shared` | that lock, and how a link ends |
@@ -18,6 +19,7 @@
 mod clock;
 mod driver;
 mod inbox;
+mod looks;
 mod purges;
 mod shared;
 mod slots;

@@ -8,9 +8,10 @@ use std::sync::MutexGuard;
 use std::task::Waker;
 use std::time::Duration;
 
-use carrotcache_peer::{Completion, PeerError, PeerErrorKind, Purged, Request};
+use carrotcache_peer::{Completion, PeerError, Purged, Request};
 use tokio::time::Instant;
 
+use super::looks::{self, Looks};
 use super::purges::{self, PurgeWaiter, Purges, UnsentPurge};
 use super::slots::Slots;
 use super::waiter::{Unsent, Waiter, Why, is_about, millis_left};
@@ -18,7 +19,7 @@ use crate::link::config::LinkConfig;
 use crate::link::end::End;
 use crate::link::frame::hello::{Hello, MIN_REQUEST_BYTES};
 use crate::link::frame::request::{
-    Get, GetKind, MANY_KEY_BYTES, ManyWriter, encode_get, encode_look, get_bytes,
+    Get, GetKind, MANY_KEY_BYTES, ManyWriter, encode_get, get_bytes,
 };
 use crate::link::frame::{Header, Id, kind, len_usize};
 
@@ -49,7 +50,7 @@ pub(super) struct State {
     /// What the owner has said of itself, last.
     hello: Option<Hello>,
     /// The looks that are to be sent when it has, if it takes any.
-    looks: Vec<Id>,
+    looks: Looks,
     standing: Standing,
 }
 
@@ -104,7 +105,7 @@ impl State {
             scheduled: false,
             task: None,
             hello: None,
-            looks: Vec::new(),
+            looks: Looks::default(),
             standing: Standing::Open,
         };
         config.hello().encode(&mut state.out);
@@ -148,13 +149,13 @@ impl State {
     fn look(&mut self, waiter: Waiter, now: Instant) -> Result<Id, Unsent> {
         let Some(hello) = self.hello else {
             let id = self.put(waiter, now);
-            self.looks.push(id);
+            self.looks.keep(id);
             return Ok(id);
         };
         if !hello.takes_looks {
             return Err(Unsent { waiter, why: Why::NoLooks });
         }
-        match write_look(&mut self.out, self.slots.next_id(), &waiter.request, now) {
+        match looks::write(&mut self.out, self.slots.next_id(), &waiter.request, now) {
             true => Ok(self.put(waiter, now)),
             false => Err(Unsent { waiter, why: Why::TooLong }),
         }
@@ -360,14 +361,7 @@ impl State {
             let written = purges::write(&mut self.out, id, &purge, hello, now, config);
             refused.extend(written.err().map(|error| (id, error)));
         }
-        for id in std::mem::take(&mut self.looks) {
-            let request = self.slots.request(id);
-            let is_sent = hello.takes_looks
-                && request.is_some_and(|request| write_look(&mut self.out, id, request, now));
-            if !is_sent {
-                refused.push((id, PeerErrorKind::NotCached.into()));
-            }
-        }
+        refused.extend(self.looks.send(&mut self.out, &self.slots, hello, now));
         refused
     }
 
@@ -465,13 +459,6 @@ impl State {
         let has_met = self.hello.is_some();
         Unanswered { gets: self.slots.drain(), purges: self.purges.drain(), has_met, is_first }
     }
-}
-
-/// Appends the frame of a look to `out`. Returns whether it did: not if the group is too long for one.
-fn write_look(out: &mut Vec<u8>, id: Id, request: &Request, now: Instant) -> bool {
-    let Request { group, key, deadline, .. } = request;
-    let millis_left = millis_left(Instant::from_std(*deadline), now);
-    encode_look(out, id, Get { millis_left, group, key, kind: GetKind::default() })
 }
 
 /// What has no more time.
