@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use carrotcache::peer_http::{LinkState, PeerStats};
+use carrotcache::peer_http::{HealthState, LinkState, PeerHealth, PeerStats};
 use carrotcache::{ByteView, CacheStats, GetError, Group, HttpPool, Node, RemoveError, Stats};
 use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
@@ -33,8 +33,13 @@ pub(crate) fn routes(node: Node, pool: HttpPool, database: Database) -> Router {
         .route("/api", get(values).put(put).delete(delete))
         .route("/stats", get(stats))
         .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .method_not_allowed_fallback(async || {
+            let text = "the paths take GET, and /api PUT and DELETE too";
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text)
+        })
         .fallback(async || {
-            Refusal::new(StatusCode::NOT_FOUND, "there is /api, /stats and /healthz")
+            Refusal::new(StatusCode::NOT_FOUND, "there is /api, /stats, /healthz and /readyz")
         })
         .with_state(Ask { node, pool, database })
 }
@@ -97,12 +102,23 @@ async fn delete(State(ask): State<Ask>, RawQuery(query): RawQuery) -> Result<Sta
     ask.change(group, key, None).await
 }
 
+/// Whether others should send requests here.
+async fn ready(State(ask): State<Ask>) -> Result<&'static str, Refusal> {
+    match ask.node.is_ready() {
+        true => Ok("ready\n"),
+        false => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "about to end")),
+    }
+}
+
 async fn stats(State(ask): State<Ask>) -> Json<Value> {
     let groups = ask.node.groups();
     let by_name = groups.iter().map(|group| (group.name().to_owned(), stats_json(&group.stats())));
     let groups = by_name.collect::<serde_json::Map<_, _>>();
     let pool = ask.pool.stats();
-    let by_url = pool.peers.iter().map(|peer| (peer.peer.to_string(), peer_json(peer)));
+    let health = ask.pool.health();
+    // Both have the peers in the order of the ring.
+    let by_url = pool.peers.iter().zip(&health.peers);
+    let by_url = by_url.map(|(peer, health)| (peer.peer.to_string(), peer_json(peer, health)));
     let peers = by_url.collect::<serde_json::Map<_, _>>();
     Json(json!({
         "groups": groups,
@@ -286,7 +302,13 @@ fn cache_json(cache: &CacheStats) -> Value {
     })
 }
 
-fn peer_json(peer: &PeerStats) -> Value {
+fn peer_json(peer: &PeerStats, health: &PeerHealth) -> Value {
+    let state = match health.state {
+        HealthState::Healthy => "healthy",
+        HealthState::Ejected { .. } => "ejected",
+        HealthState::Probing => "probing",
+        _ => "unknown",
+    };
     let link = match peer.link {
         LinkState::Off => "off",
         LinkState::Down => "down",
@@ -296,6 +318,10 @@ fn peer_json(peer: &PeerStats) -> Value {
         _ => "unknown",
     };
     json!({
+        "state": state,
+        "state_for_seconds": health.since.elapsed().as_secs(),
+        "why": health.why.as_ref().map(|why| chain(why)),
+        "ring_differs": health.ring_differs_since.is_some(),
         "link": link,
         "links_opened": peer.links_opened,
         "gets_in_flight": peer.gets_in_flight,

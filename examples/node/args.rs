@@ -37,6 +37,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     pub(crate) db: String,
 
+    /// How long to go on when asked to end, while /readyz says 503 and the others are told that this node
+    /// leaves
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub(crate) drain: Duration,
+
     /// Sleep this long before each query, as a slow database would
     #[arg(long, value_name = "TIME", default_value = "0ms", value_parser = humantime::parse_duration)]
     pub(crate) slow_db: Duration,

@@ -78,6 +78,7 @@ struct Server {
     peer_listener: TcpListener,
     api_listener: TcpListener,
     shutdown: Shutdown,
+    drain: Duration,
 }
 
 impl Server {
@@ -103,16 +104,24 @@ impl Server {
         let for_peers = args.listen.clone().map_or_else(|| address_of(&args.addr), Ok)?;
         let peer_listener = listen(&for_peers).await?;
         let api_listener = listen(&args.api).await?;
-        Ok(Self { pool, node, database, peer_listener, api_listener, shutdown })
+        let drain = args.drain;
+        Ok(Self { pool, node, database, peer_listener, api_listener, shutdown, drain })
     }
 
     /// Serves until a signal comes, then finishes what is in flight.
     async fn run(self) -> Result<()> {
         self.announce()?;
-        let stop = self.shutdown;
-        let peers = self.pool.serve(self.peer_listener, self.node.clone(), stop.requested());
+        let (stop, node) = (self.shutdown, self.node.clone());
+        let drained = || {
+            let (requested, node) = (stop.requested(), node.clone());
+            async move {
+                requested.await;
+                node.drain_for(self.drain).await;
+            }
+        };
+        let peers = self.pool.serve(self.peer_listener, self.node.clone(), drained());
         let routes = api::routes(self.node, self.pool, self.database);
-        let api = serve::serve(self.api_listener, routes, stop.requested(), DRAIN_LIMIT);
+        let api = serve::serve(self.api_listener, routes, drained(), DRAIN_LIMIT);
         // Each to its own end: what one had to cut is no reason to cut the other.
         let (peers, api) = tokio::join!(peers, api);
         peers?;

@@ -106,7 +106,7 @@ pub enum GetError {
 
     /// A load needs a tokio runtime to run on. The node is bound to none, and the caller is not inside
     /// one.
-    #[error("a load needs a tokio runtime: the node has none, and `get` was called outside of one")]
+    #[error("it needs a tokio runtime: the node has none, and the caller is outside of all")]
     NoRuntime,
 
     /// The tokio runtime that the node is bound to has no timer, which loads need.
@@ -159,7 +159,11 @@ pub enum RemoveError {
     ///
     /// The unreached are told as soon as they are met again, and are not asked before; nothing needs to
     /// be done but to know it.
-    #[error("removed from all nodes but {}", names(unreached, plain))]
+    #[error(
+        "removed from all nodes but {}, where a value may be old for {}",
+        names(unreached, plain),
+        how_long(*stale_for_at_most)
+    )]
     Incomplete {
         /// The peers that did not answer.
         unreached: Vec<Arc<str>>,
@@ -195,9 +199,15 @@ pub enum RemoveError {
     Abandoned,
 }
 
+/// Returns for how long at most, as part of a sentence.
+fn how_long(time: Option<Duration>) -> String {
+    time.map_or("as long as it likes".to_owned(), |time| format!("{time:?} at most"))
+}
+
 /// Returns the names of peers, as part of a sentence.
 fn names(unreached: &[Arc<str>], plain: &[Arc<str>]) -> String {
-    let all: Vec<_> = unreached.iter().chain(plain).map(|label| &**label).collect();
+    let plain = plain.iter().map(|label| format!("{label} (plain)"));
+    let all: Vec<_> = unreached.iter().map(|label| label.to_string()).chain(plain).collect();
     all.join(", ")
 }
 
@@ -271,7 +281,7 @@ pub enum BuildGroupError {
 
     /// The name is longer than [`MAX_GROUP_NAME_BYTES`](crate::MAX_GROUP_NAME_BYTES), or than the
     /// node's transport carries.
-    #[error("the group name `{name}` has {} bytes, {max} are allowed", name.len())]
+    #[error("the group name `{name:.64}` has {} bytes, {max} are allowed", name.len())]
     NameTooLong {
         /// The name as given.
         name: String,

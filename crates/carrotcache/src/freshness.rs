@@ -85,7 +85,8 @@ impl Freshness {
     /// if it can be of any age.
     pub(crate) fn longest(&self) -> Option<Duration> {
         let stale = self.serve_stale.max(self.stale_if_error);
-        self.time_to_live.map(|time| time.saturating_add(stale))
+        let longest = self.time_to_live.map(|time| time.saturating_add(stale));
+        longest.filter(|time| *time < CENTURY)
     }
 
     /// Cuts a part off, so that what came in together does not expire together.

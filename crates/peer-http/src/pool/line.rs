@@ -47,6 +47,12 @@ impl Line {
 
     /// Sends a get, and returns without waiting. Its completion is told the answer, once.
     pub(crate) fn ask(self: &Arc<Self>, waiter: Waiter) {
+        self.send(waiter, false);
+    }
+
+    /// Sends a get, of a batch or not. One of a batch waits for the link with all the others, so that the
+    /// owner has them together; alone it saves a round trip by asking for the link itself.
+    fn send(self: &Arc<Self>, waiter: Waiter, is_of_batch: bool) {
         match self.way(waiter) {
             Way::Link(link, waiter) => {
                 if let Err(unsent) = link.get(waiter) {
@@ -54,8 +60,12 @@ impl Line {
                 }
             }
             Way::Http(waiter) => self.spawn_get(waiter),
+            Way::Ask(waiter) if is_of_batch => {
+                self.spawn_bare_asking();
+                self.send(waiter, true);
+            }
             Way::Ask(waiter) => self.spawn_asking(waiter, false),
-            Way::AskForLook => self.spawn_asking_for_look(),
+            Way::AskForLook => self.spawn_bare_asking(),
             Way::Full(waiter) => self.refuse(waiter),
             Way::Waits => {}
         }
@@ -64,7 +74,7 @@ impl Line {
     /// Sends many gets, over a link in as few frames as the peer takes them.
     pub(crate) fn ask_many(self: &Arc<Self>, waiters: Vec<Waiter>) {
         let Some(link) = self.link() else {
-            return waiters.into_iter().for_each(|waiter| self.ask(waiter));
+            return waiters.into_iter().for_each(|waiter| self.send(waiter, true));
         };
         for unsent in link.get_many(waiters) {
             self.ask_otherwise(&link, unsent);
@@ -189,9 +199,9 @@ impl Line {
         waiter.completion.tell(Err(error.with_source("there is no link that takes it")));
     }
 
-    /// Asks for a link for looks that wait for it, by a get that harms nobody: one of theirs would start a
-    /// load at the peer.
-    fn spawn_asking_for_look(self: &Arc<Self>) {
+    /// Asks for a link for others that wait for it, by a get that harms nobody: one of theirs would start a
+    /// load at the peer, and alone.
+    fn spawn_bare_asking(self: &Arc<Self>) {
         let request = upgrade::bare_request((Instant::now() + WAIT).into_std());
         self.spawn_asking(Waiter::new(request, Completion::new(drop)), true);
     }

@@ -76,3 +76,20 @@ async fn a_query_that_takes_too_long_is_left_after_ten_seconds_and_the_exit_code
     assert!((9.0..20.0).contains(&elapsed), "{elapsed}");
     request.await.unwrap().unwrap_err();
 }
+
+#[tokio::test]
+async fn a_node_that_drains_says_that_it_is_not_ready_and_answers_all_the_same() {
+    let sample = Sample::with_scores(["Tom", "Jack"]).await;
+    let node = start(1, &sample.file(), &[("--drain", "3s")]).await.remove(0);
+    assert_eq!(node.get_raw("/readyz").await, (200, b"ready\n".to_vec()));
+    let start = Instant::now();
+    node.signal(Signal::TERM);
+    while node.get_raw("/readyz").await.0 != 503 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(node.get("Tom").await, (200, value_of("Tom").into_bytes()));
+    let peer = reqwest::get(format!("{}/_groupcache/scores/Jack", node.url)).await.unwrap();
+    assert_eq!(peer.status(), 200);
+    assert_eq!(node.ended().await.code(), Some(0));
+    assert!(start.elapsed() >= Duration::from_secs(3));
+}
