@@ -102,8 +102,8 @@ async fn connect(stream: TcpStream, from: u16, target: u16, modes: watch::Receiv
     }
     let (from_client, to_client) = stream.into_split();
     let (from_node, to_node) = node.into_split();
-    let there = Way { from, is_answer: false, modes: modes.clone() };
-    let back = Way { from, is_answer: true, modes };
+    let there = Way { from, is_answer: false, modes: modes.clone(), known: None };
+    let back = Way { from, is_answer: true, modes, known: None };
     // Whichever ends first ends both: a node that has closed is not to be waited for.
     tokio::select! {
         _ = there.pass(from_client, to_node) => {}
@@ -117,6 +117,8 @@ struct Way {
     from: u16,
     is_answer: bool,
     modes: watch::Receiver<Mode>,
+    /// Whether the process that was last asked about has the connection: to find that out takes long.
+    known: Option<(u32, bool)>,
 }
 
 impl Way {
@@ -172,8 +174,15 @@ impl Way {
     }
 
     /// Returns whether the process has this connection open.
-    fn is_of(&self, process: u32) -> bool {
-        usage::sockets(process)
-            .is_ok_and(|sockets| sockets.iter().any(|socket| socket.local_port == self.from))
+    fn is_of(&mut self, process: u32) -> bool {
+        if let Some((known, is_of)) = self.known
+            && known == process
+        {
+            return is_of;
+        }
+        let sockets = usage::sockets(process);
+        let is_of = sockets.is_ok_and(|all| all.iter().any(|it| it.local_port == self.from));
+        self.known = Some((process, is_of));
+        is_of
     }
 }
