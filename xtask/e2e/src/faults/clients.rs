@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Many half requests, readers that read nothing, and idle connections, on both ports of a node.
 pub(super) async fn rude() -> Result<Figures> {
-    let plan = Plan { nodes: 2, options: &[], proxied: false };
+    let plan = Plan { nodes: 2, options: &[], proxied: false, listed: false };
     let (cluster, mut fresh) = (Cluster::start(plan).await?, Fresh::new());
     cluster.meet().await?;
     let (apis, id) = (cluster.apis(None), cluster.nodes[0].id().context("it runs")?);

@@ -1,5 +1,6 @@
 //! Nodes over one database, each behind a proxy if faults of the network are wanted.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(super) struct Plan<'a> {
     pub(super) options: &'a [(&'a str, &'a str)],
     /// Whether each is reached through a proxy.
     pub(super) proxied: bool,
+    /// Whether each reads who the nodes are from a file of its own.
+    pub(super) listed: bool,
 }
 
 impl Cluster {
@@ -44,6 +47,19 @@ impl Cluster {
     ///
     /// When the future is dropped, the nodes are killed.
     pub(super) async fn start(plan: Plan<'_>) -> Result<Self> {
+        Self::start_by::<&str>(plan, &[]).await
+    }
+
+    /// Does the same, with processes that `words` start, which become them.
+    ///
+    /// # Errors
+    ///
+    /// When one does not answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, the nodes are killed.
+    pub(super) async fn start_by<S: AsRef<OsStr>>(plan: Plan<'_>, words: &[S]) -> Result<Self> {
         let [program] = build_examples(["node"], true)?;
         on_free_addresses(Ports::Any, plan.nodes, async |addresses| {
             let mut proxies = Vec::new();
@@ -60,9 +76,14 @@ impl Cluster {
             for (at, port) in addresses.ports().iter().enumerate() {
                 let node = Node::new("node", &program, &known, at, &db)?;
                 let listen = format!("127.0.0.1:{port}");
-                let node = node.with("--listen", &listen).with("--log", "info");
+                let mut node = node.with("--listen", &listen).with("--log", "info");
+                if plan.listed {
+                    cluster.list(at, known.urls())?;
+                    let list = cluster.list_of(at).display().to_string();
+                    node = node.without("--peers").with("--peers-file", &list);
+                }
                 let with_option = |node: Node, (name, value): &(&str, &str)| node.with(name, value);
-                cluster.nodes.push(plan.options.iter().fold(node, with_option));
+                cluster.nodes.push(plan.options.iter().fold(node, with_option).by(words));
             }
             node::start_all(&mut cluster.nodes).await?;
             Ok(cluster)
@@ -73,6 +94,22 @@ impl Cluster {
     /// Returns the path of the database's file.
     pub(super) fn database(&self) -> PathBuf {
         self.folder.path().join("carrots.db")
+    }
+
+    /// Returns the file from which a node reads who the nodes are.
+    fn list_of(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("peers of {node}"))
+    }
+
+    /// Tells a node who the nodes are. It looks once a second.
+    ///
+    /// # Errors
+    ///
+    /// When its file cannot be replaced.
+    pub(super) fn list(&self, node: usize, urls: &[String]) -> Result<()> {
+        let (list, new) = (self.list_of(node), self.list_of(node).with_extension("new"));
+        std::fs::write(&new, urls.join("\n")).context("a list of nodes")?;
+        std::fs::rename(new, list).context("a list of nodes")
     }
 
     /// Has the network to a node do this to it.

@@ -13,7 +13,7 @@ use super::load::{Fresh, ask};
 
 /// A query takes six seconds, which is longer than a peer may be silent.
 pub(super) async fn slow() -> Result<Figures> {
-    let plan = Plan { nodes: 3, options: &[("--slow-db", "6s")], proxied: false };
+    let plan = Plan { nodes: 3, options: &[("--slow-db", "6s")], proxied: false, listed: false };
     let (cluster, mut fresh) = (Cluster::start(plan).await?, Fresh::new());
     let apis = cluster.apis(None);
     let rows = fresh.take(30, 3);
@@ -28,7 +28,7 @@ pub(super) async fn slow() -> Result<Figures> {
 
 /// Nothing can be read for four seconds, in which 2,000 keys are wanted that nobody has.
 pub(super) async fn locked() -> Result<Figures> {
-    let plan = Plan { nodes: 3, options: &[("--max-loads", "8")], proxied: false };
+    let plan = Plan { nodes: 3, options: &[("--max-loads", "8")], proxied: false, listed: false };
     let (cluster, mut fresh) = (Cluster::start(plan).await?, Fresh::new());
     cluster.meet().await?;
     let apis = cluster.apis(None);

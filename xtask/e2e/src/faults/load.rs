@@ -31,13 +31,22 @@ pub(super) struct Samples(Vec<Sample>);
 ///
 /// When the future is dropped, what is under way is given up.
 pub(super) async fn ask(apis: &[Api], rows: &[Row], a_second: u32) -> Samples {
+    ask_whom(|at| apis[at % apis.len()].clone(), rows, a_second).await
+}
+
+/// Asks for the rows in turn, each of whom `whom` says when it is sent.
+///
+/// # Cancel safety
+///
+/// As [`ask`].
+pub(super) async fn ask_whom(whom: impl Fn(usize) -> Api, rows: &[Row], a_second: u32) -> Samples {
     let mut ticks = interval(Duration::from_secs(1) / a_second);
     // The rate is that of the clock, however late this task runs.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let (start, mut asking) = (Instant::now(), JoinSet::new());
     for (at, (key, value)) in rows.iter().cloned().enumerate() {
         ticks.tick().await;
-        let api = apis[at % apis.len()].clone();
+        let api = whom(at);
         let sent = start.elapsed();
         asking.spawn(async move {
             let begin = Instant::now();

@@ -3,9 +3,10 @@
 //! Each scenario starts nodes of its own, does something to them, and compares figures with limits. `proxy`
 //! is a bad network, `cluster` the nodes behind it, `load` who asks them, `figures` what is compared;
 //! `owners` is about nodes that cannot be asked, `database` about a slow one, `clients` about those who
-//! connect and do not behave.
+//! connect and do not behave, `clocks` about the clock of the day.
 
 mod clients;
+mod clocks;
 mod cluster;
 mod database;
 mod figures;
@@ -52,9 +53,11 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "owner-stalled", run: || Box::pin(owners::stalled()) },
     Scenario { name: "owner-silent", run: || Box::pin(owners::silent()) },
     Scenario { name: "bounces", run: || Box::pin(owners::bounces()) },
+    Scenario { name: "rolling-restart", run: || Box::pin(owners::rolling()) },
     Scenario { name: "split", run: || Box::pin(owners::split()) },
     Scenario { name: "slow-database", run: || Box::pin(database::slow()) },
     Scenario { name: "locked-database", run: || Box::pin(database::locked()) },
+    Scenario { name: "clock-jumps", run: || Box::pin(clocks::jumps()) },
     Scenario { name: "rude-clients", run: || Box::pin(clients::rude()) },
 ];
 

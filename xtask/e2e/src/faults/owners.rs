@@ -1,5 +1,7 @@
 //! Nodes that cannot be asked: killed, stopped, cut off, silent, restarted again and again.
 
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -8,7 +10,7 @@ use tokio::time::sleep;
 
 use super::cluster::{Cluster, GROUP, Plan};
 use super::figures::Figures;
-use super::load::{Fresh, Samples, ask};
+use super::load::{Fresh, Samples, ask, ask_whom};
 use super::proxy::Mode;
 
 /// Requests a second.
@@ -24,7 +26,7 @@ const RETURN: Duration = Duration::from_secs(35);
 /// The node to which it happens. The others are asked.
 const OWNER: usize = 2;
 
-const THREE: Plan<'static> = Plan { nodes: 3, options: &[], proxied: false };
+const THREE: Plan<'static> = Plan { nodes: 3, options: &[], proxied: false, listed: false };
 const BEHIND_PROXIES: Plan<'static> = Plan { proxied: true, ..THREE };
 
 /// What was seen before and during a fault.
@@ -158,6 +160,70 @@ pub(super) async fn bounces() -> Result<Figures> {
     figures.tell("the longest wait", samples.longest(), " ms");
     figures.at_most("queries a key", queries as f64 / keys, 1.15, "");
     Ok(figures)
+}
+
+/// How long a node that is asked to end goes on: others hear of it within a second or two.
+const DRAIN: &str = "3s";
+
+/// Five nodes, each of which is taken off the lists, ended, started and listed again while all are asked.
+pub(super) async fn rolling() -> Result<Figures> {
+    let plan = Plan { nodes: 5, options: &[("--drain", DRAIN)], proxied: false, listed: true };
+    let (mut cluster, mut fresh) = (Cluster::start(plan).await?, Fresh::new());
+    cluster.meet().await?;
+    let rows = fresh.take(1_000, 1);
+    let all = cluster.apis(None);
+    let before = Cluster::queries(&all).await?;
+    ask(&all, &rows, RATE).await;
+    let alive = Mutex::new(all.clone());
+    let whom = |at: usize| {
+        let alive = alive.lock().unwrap_or_else(PoisonError::into_inner);
+        alive[at % alive.len()].clone()
+    };
+    let mut lost = 0;
+    let restarting = async {
+        let urls: Vec<_> = cluster.nodes.iter().map(|node| node.url().to_owned()).collect();
+        for node in 0..all.len() {
+            let others: Vec<_> = urls.iter().filter(|url| **url != urls[node]).cloned().collect();
+            *alive.lock().unwrap_or_else(PoisonError::into_inner) = cluster.apis(Some(node));
+            for other in (0..all.len()).filter(|other| *other != node) {
+                cluster.list(other, &others)?;
+            }
+            lost += end(&mut cluster, node).await?;
+            cluster.nodes[node].start().await?;
+            for other in 0..all.len() {
+                cluster.list(other, &urls)?;
+            }
+            // Until all have looked.
+            sleep(Duration::from_secs(2)).await;
+        }
+        anyhow::Ok(())
+    };
+    let asked: Vec<_> = rows.iter().cycle().take(30 * RATE as usize).cloned().collect();
+    let (samples, restarted) = tokio::join!(ask_whom(whom, &asked, RATE), restarting);
+    restarted?;
+    let queries = Cluster::queries(&all).await? + lost - before;
+    let mut figures = Figures::default();
+    figures.errors(&samples, 0.0);
+    figures.at_most("p99", samples.percentile(99), 10.0, " ms");
+    figures.tell("the longest wait", samples.longest(), " ms");
+    figures.at_most("loads a key", queries as f64 / rows.len() as f64, 1.15, "");
+    Ok(figures)
+}
+
+/// Asks a node to end, and waits until it has. Returns how many queries it had made, as it last said.
+async fn end(cluster: &mut Cluster, node: usize) -> Result<u64> {
+    let api = [cluster.api(node)];
+    let mut queries = Cluster::queries(&api).await?;
+    let mut stopping = pin!(cluster.nodes[node].stop());
+    loop {
+        tokio::select! {
+            stopped = &mut stopping => return stopped.map(|()| queries),
+            () = sleep(Duration::from_millis(100)) => {}
+        }
+        if let Ok(more) = Cluster::queries(&api).await {
+            queries = more;
+        }
+    }
 }
 
 /// One node on one side, two on the other, and then together again.
