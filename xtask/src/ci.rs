@@ -64,6 +64,8 @@ const STEPS: &[Step] = &[
     step("soak", "xtask soak --seconds 60"),
     // A minute of rows that change while nodes are killed and stopped.
     step("rows", "xtask rows --seconds 60"),
+    // Nodes are killed, stopped, cut off and restarted, which must cost no more than it says.
+    step("faults", "xtask faults"),
     // Prints the closing line of the tests that it runs, so those are counted.
     step("databases", "xtask databases"),
 ];

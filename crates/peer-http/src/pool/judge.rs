@@ -1,7 +1,7 @@
 //! Judges whether a peer can be asked: [`health`](super::health) with a lock, a clock and a log.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(crate) struct Judge {
     /// What a get has to know, so that one to a healthy peer takes no lock and writes nothing.
     mark: AtomicU8,
     state: Mutex<State>,
+    /// How many requests are under way to it although it is ejected.
+    dares: AtomicUsize,
     /// Wakes those who wait for the peer when it is found dead.
     dead: Notify,
 }
@@ -44,6 +46,10 @@ const DOUBTED: u8 = 1;
 /// Besides, the peer is not to be asked.
 const DOWN: u8 = 2;
 
+/// How many requests may be under way to an ejected peer while it is most likely this node that is cut
+/// off.
+const MAX_DARES: usize = 16;
+
 /// What a timer can tell apart.
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(1);
 
@@ -58,7 +64,8 @@ impl Judge {
             rejection: None,
         };
         let (mark, state) = (AtomicU8::new(WELL), Mutex::new(state));
-        Arc::new(Self { label, config, crowd, mark, state, dead: Notify::new() })
+        let (dares, dead) = (AtomicUsize::new(0), Notify::new());
+        Arc::new(Self { label, config, crowd, mark, state, dares, dead })
     }
 
     /// Returns whether the peer is to be asked as far as is known. Costs a load.
@@ -91,7 +98,15 @@ impl Judge {
                     completion.tell(answer);
                 }))
             }
-            Admission::Ejected if self.is_ignored() => Some(completion),
+            Admission::Ejected if !self.config.ejects => Some(completion),
+            Admission::Ejected if self.crowd.is_ignored() && self.dare() => {
+                drop(state);
+                let dare = Dare(Arc::clone(self));
+                Some(Completion::new(move |answer| {
+                    drop(dare);
+                    completion.tell(answer);
+                }))
+            }
             Admission::Ejected => {
                 let rejection = self.rejection(&mut state);
                 drop(state);
@@ -101,9 +116,11 @@ impl Judge {
         }
     }
 
-    /// Returns whether peers are asked whatever is known of them.
-    fn is_ignored(&self) -> bool {
-        !self.config.ejects || self.crowd.is_ignored()
+    /// Counts one more request that is sent although the peer is ejected. Returns whether it may be: if
+    /// it is as dead as it seems, each takes its time, and all of them would.
+    fn dare(&self) -> bool {
+        let one_more = |dares| (dares < MAX_DARES).then_some(dares + 1);
+        self.dares.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
     /// Returns what ends when the peer is found dead from now on.
@@ -148,6 +165,15 @@ impl Judge {
     /// Returns the peer's base URL, as it was given.
     pub(crate) fn label(&self) -> &Arc<str> {
         &self.label
+    }
+}
+
+/// A request that is under way although its peer is ejected.
+struct Dare(Arc<Judge>);
+
+impl Drop for Dare {
+    fn drop(&mut self) {
+        self.0.dares.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

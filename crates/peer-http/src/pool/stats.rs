@@ -69,7 +69,7 @@ pub struct PoolHealth {
     /// The peers that this node asks, in the order of the ring's labels.
     pub peers: Vec<PeerHealth>,
     /// Whether so many do not answer, half of them and two at least, that it is most likely this node
-    /// that is cut off. All are asked then, whatever is known of them.
+    /// that is cut off. Those are asked all the same then, by up to 16 requests at a time.
     pub is_ignored: bool,
 }
 

@@ -143,6 +143,21 @@ async fn when_half_of_the_peers_are_dead_nobody_is_told_so() {
     assert_eq!(down.count(), 2, "what is known is kept");
     assert_eq!(first.error("g", "k").await.kind, PeerErrorKind::Unreachable);
 
+    // But not by all who want something at once: each would wait for what is most likely dead.
+    let asked = (0..64).map(|_| {
+        let (tell, told) = oneshot::channel();
+        let request = Request::new("g", "k", Instant::now() + SOON);
+        first.0.ask(request, Completion::new(|answer| drop(tell.send(answer))));
+        told
+    });
+    let mut dared = 0;
+    for told in asked.collect::<Vec<_>>() {
+        let error = timeout(SOON, told).await.expect("in time").expect("it is told").unwrap_err();
+        dared += usize::from(error.kind != PeerErrorKind::Ejected);
+    }
+    // And one more, if a probe is due.
+    assert!((1..=17).contains(&dared), "{dared}");
+
     // One of them leaves the pool, and health counts again.
     pool.set_peers([own, alive[0], alive[1], first.0.label()]).expect("four nodes");
     assert!(!pool.health().is_ignored);

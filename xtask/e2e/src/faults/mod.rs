@@ -52,6 +52,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "owner-stopped", run: || Box::pin(owners::stopped()) },
     Scenario { name: "owner-stalled", run: || Box::pin(owners::stalled()) },
     Scenario { name: "owner-silent", run: || Box::pin(owners::silent()) },
+    Scenario { name: "bad-network", run: || Box::pin(owners::bad_network()) },
     Scenario { name: "bounces", run: || Box::pin(owners::bounces()) },
     Scenario { name: "rolling-restart", run: || Box::pin(owners::rolling()) },
     Scenario { name: "split", run: || Box::pin(owners::split()) },

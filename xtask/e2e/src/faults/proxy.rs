@@ -17,7 +17,6 @@ use crate::process::usage;
 
 /// What becomes of bytes, from the moment at which it is set, on all connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(dead_code, reason = "the scenarios of a bad network come next")]
 pub(super) enum Mode {
     Pass,
     /// Each read is passed on after this time.
