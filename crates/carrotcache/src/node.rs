@@ -48,7 +48,9 @@ use crate::runtime::Runtime;
 /// elsewhere waits: a current-thread runtime that nobody drives any more, or one that a loader has
 /// blocked for so long. What was under way there may then run beside a second load of its key.
 ///
-/// A thread watches the runtime while somebody waits who is not in one of its tasks.
+/// A thread watches the runtime while somebody waits who is not in one of its tasks. A thread of
+/// `spawn_blocking` counts as one of its tasks: a get that blocks there waits for as long as nobody
+/// drives the runtime.
 #[derive(Clone)]
 pub struct Node {
     registry: Registry,
@@ -271,6 +273,10 @@ impl NodeBuilder {
     /// Sets the clock by which entries expire, for tests that move it by hand: it tells the time since
     /// some moment, always the same, and never goes back. That of the system unless set, which goes on
     /// evenly whatever becomes of the clock of the day.
+    ///
+    /// All that a node waits for by itself goes by it, too: peers that have missed a remove are told
+    /// again, keys that a dead remover has closed are kept again, and looks and budgets are taken up
+    /// again, when it goes on.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
