@@ -209,7 +209,7 @@ impl GroupBuilder {
 
     /// Returns what is wrong with the settings, if anything is.
     fn fault(options: &Options) -> Option<(&'static str, &'static str)> {
-        let Options { freshness, max_loads, max_key_bytes, load_timeout, .. } = options;
+        let Options { freshness, max_loads, max_key_bytes, .. } = options;
         let is_over_at_once = freshness.time_to_live.is_some_and(|time| time.is_zero());
         let needs_time = freshness.time_to_live.is_none();
         let why_time = "it needs a `time_to_live`, from whose end it counts";
@@ -223,7 +223,6 @@ impl GroupBuilder {
                 "nothing is kept with a `time_to_live` of zero",
             ),
             (*max_loads == 0, "max_loads", "with zero nothing could ever be loaded"),
-            (load_timeout.is_zero(), "load_timeout", "with zero nothing could ever be loaded"),
             (*max_key_bytes == 0, "max_key_bytes", "with zero every key would be too long"),
         ]
         .into_iter()

@@ -49,6 +49,13 @@ fn stale_windows_without_a_time_to_live_are_refused() {
     builder.serve_stale(Duration::MAX).stale_if_error(Duration::MAX).build().unwrap();
 }
 
+#[test]
+fn settings_with_which_nothing_would_be_kept_or_found_are_refused() {
+    let stale = |builder: GroupBuilder| builder.time_to_live(Duration::ZERO).serve_stale(SECOND);
+    assert_eq!(refused(stale).0, "serve_stale");
+    assert_eq!(refused(|builder| builder.max_key_bytes(0)).0, "max_key_bytes");
+}
+
 #[tokio::test]
 async fn keys_that_no_group_takes_are_not_removed_or_set_either() {
     let group = group_of(Source::default());

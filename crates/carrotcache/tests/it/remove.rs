@@ -163,7 +163,10 @@ async fn a_peer_that_is_not_reached_is_named_and_told_when_it_is_met_again() {
     cluster.table.update();
     cluster.set_down(1, true);
     let removed = cluster.groups[0].remove("Tom").await;
-    assert_eq!(removed.as_ref().unwrap_err().to_string(), "removed from all nodes but node 1");
+    let text = removed.as_ref().unwrap_err().to_string();
+    let expected =
+        "removed from all nodes but node 1, where a value may be old for as long as it likes";
+    assert_eq!(text, expected);
     let expected = (vec!["node 1".to_owned()], vec![], None);
     assert_eq!(incomplete(removed), expected, "without a time to live there is no bound");
     assert_eq!(
@@ -199,6 +202,13 @@ async fn with_a_time_to_live_an_incomplete_remove_tells_how_old_a_value_can_get(
     cluster.set_down(1, true);
     let removed = cluster.groups[0].remove("Tom").await;
     assert_eq!(incomplete(removed).2, Some((60 + 20 + 10) * SECOND));
+
+    // What is good for centuries is good for ever.
+    for longest in [Duration::from_secs(200 * 365 * 86_400), Duration::MAX] {
+        let cluster = Cluster::owned_by(2, 3, move |builder| builder.time_to_live(longest));
+        cluster.set_down(1, true);
+        assert_eq!(incomplete(cluster.groups[0].remove("Tom").await).2, None);
+    }
 }
 
 /// An owner that has missed a remove, as the first get finds it.
