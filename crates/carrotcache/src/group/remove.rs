@@ -212,7 +212,11 @@ impl Removal {
         let peers = &self.group.shared.peers;
         let rounds = targets.into_iter().map(|peer| async move {
             let purge = self.message(me, Step::Close { attempt: attempt.number });
-            let answer = Peers::send(&*peer, purge).await;
+            let mut answer = Peers::send(&*peer, purge.clone()).await;
+            // Its connection broke, which says nothing of the peer: asked again it is found, or is not.
+            if answer.as_ref().is_err_and(|error| error.kind == PeerErrorKind::Truncated) {
+                answer = Peers::send(&*peer, purge).await;
+            }
             (peer, answer)
         });
         let (mut closed, mut attempted) = (Vec::new(), Attempted::default());

@@ -193,7 +193,10 @@ async fn a_remove_reaches_a_node_that_leaves_and_does_not_name_one_that_has_ende
     stays.group.remove(&key).await.expect("both are there");
     assert!(leaves.group.peek(&key).is_none(), "it has heard of it");
     // Without a goodbye, as when it is killed.
-    ends.runtime.shutdown_background();
+    let runtime = ends.runtime;
+    // Until the last of its tasks is gone, and its connections with it.
+    let shut_down = move || runtime.shutdown_timeout(Duration::from_secs(60));
+    tokio::task::spawn_blocking(shut_down).await.unwrap();
     until(|| std::net::TcpStream::connect(urls[2].strip_prefix("http://").unwrap()).is_err()).await;
     stays.group.remove(&key).await.expect("it is no peer any more");
     leaves.end().await;
