@@ -183,17 +183,18 @@ impl Updater {
                 sleep(RETRY).await;
                 continue;
             };
+            let begun = Instant::now();
             // A node that is killed has promised nothing.
             if let Some(answer) = connection.ask(Ask::Update(row)).await? {
                 self.truth.note(Some(row), format!("node {node}: {}", answer.to_line().trim()));
-                self.hold_to(row, answer)?;
+                self.hold_to(row, answer, begun)?;
             }
             sleep(PAUSE.mul_f64(self.rng.random())).await;
         }
     }
 
     /// Notes what a remove has promised. Its answer took time to come here, so it holds already.
-    fn hold_to(&self, row: u64, answer: Answer) -> Result<()> {
+    fn hold_to(&self, row: u64, answer: Answer, begun: Instant) -> Result<()> {
         let now = Instant::now();
         match answer {
             Answer::Removed(version) => {
@@ -204,7 +205,10 @@ impl Updater {
             }
             Answer::Incomplete { version, stale, unreached } => {
                 for (node, label) in self.labels.iter().enumerate() {
-                    let time = if unreached.contains(label) { now + stale } else { now };
+                    // A process that has begun meanwhile does not know who was not reached.
+                    let is_sure =
+                        !unreached.contains(label) && !self.truth.has_begun_anew(node, begun);
+                    let time = if is_sure { now } else { now + stale };
                     self.truth.promise(row, node, version, time);
                 }
                 self.load.count(|counts| counts.incomplete += 1);

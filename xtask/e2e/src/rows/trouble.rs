@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rand::RngExt;
@@ -141,6 +141,7 @@ impl Troubles {
     async fn kill(&self, node: &mut Process, truth: &Truth, rng: &mut StdRng) -> Result<()> {
         truth.note(None, format!("node {} is killed", node.at));
         node.kill().await?;
+        truth.begins_anew(node.at, Instant::now());
         self.0[0].fetch_add(1, Ordering::Relaxed);
         between(rng, DOWN).await;
         node.begin()?;

@@ -21,6 +21,8 @@ struct State {
     promises: HashMap<(u64, usize), Vec<(Instant, u64)>>,
     /// The latest version of a row that any remove has ended for.
     latest: HashMap<u64, u64>,
+    /// When a process ended at a node, last.
+    ended: HashMap<usize, Instant>,
     events: Vec<Event>,
 }
 
@@ -51,6 +53,30 @@ impl Truth {
         promises.push((time, version));
         let latest = state.latest.entry(row).or_default();
         *latest = version.max(*latest);
+    }
+
+    /// Notes that the process at `node` has ended, so that another begins there.
+    ///
+    /// That one does not know yet who has missed a remove, and may ask them: so long it may read what they
+    /// may read.
+    pub(super) fn begins_anew(&self, node: usize, now: Instant) {
+        let mut state = self.lock();
+        state.ended.insert(node, now);
+        let unsure: Vec<_> = state.unsure_elsewhere(node, now).collect();
+        for (row, until, sure) in unsure {
+            let Some(promises) = state.promises.get_mut(&(row, node)) else { continue };
+            let known = promises.iter().map(|&(_, version)| version).max().unwrap_or(0);
+            for (from, _) in promises.iter_mut().filter(|(_, version)| *version > sure) {
+                *from = until.max(*from);
+            }
+            // What those read who missed the remove it reads too, if anything was promised of it.
+            promises.push((now, sure.min(known)));
+        }
+    }
+
+    /// Returns whether another process has begun at `node` since then.
+    pub(super) fn has_begun_anew(&self, node: usize, since: Instant) -> bool {
+        self.lock().ended.get(&node).is_some_and(|ended| *ended >= since)
     }
 
     /// Returns what a get that begins now must return.
@@ -109,6 +135,22 @@ impl Truth {
 }
 
 impl State {
+    /// Returns the rows that some node but `node` may still read old: until when, and the version that it
+    /// reads at least.
+    fn unsure_elsewhere(
+        &self,
+        node: usize,
+        now: Instant,
+    ) -> impl Iterator<Item = (u64, Instant, u64)> {
+        let others = self.promises.iter().filter(move |((_, at), _)| *at != node);
+        others.filter_map(move |(&(row, _), promises)| {
+            let until = promises.iter().map(|&(from, _)| from).filter(|from| *from > now).max()?;
+            let sure =
+                promises.iter().filter(|(from, _)| *from <= now).map(|&(_, version)| version);
+            Some((row, until, sure.max().unwrap_or(0)))
+        })
+    }
+
     /// Tells the last events that concern `row`, by their distance from a moment.
     fn tell(&self, row: u64, moment: Instant) -> String {
         let concerning = self.events.iter().rev();
@@ -170,6 +212,22 @@ mod tests {
         assert_eq!(truth.floor(1, 0, now + SECOND).version, 9);
         truth.promise(1, 0, 10, now);
         assert_eq!(truth.lock().promises[&(1, 0)], [(now, 10)]);
+    }
+
+    #[test]
+    fn a_process_that_begins_anew_may_read_what_those_may_that_missed_a_remove() {
+        let (truth, now) = (Truth::default(), Instant::now());
+        for node in 0..3 {
+            truth.promise(1, node, 7, now);
+            let missed = if node == 1 { SECOND } else { Duration::ZERO };
+            truth.promise(1, node, 9, now + missed);
+            truth.promise(2, node, 9, now);
+        }
+        truth.begins_anew(0, now);
+        assert!(truth.has_begun_anew(0, now) && !truth.has_begun_anew(2, now));
+        let floors = |row| [0, 1, 2].map(|node| truth.floor(row, node, now).version);
+        assert_eq!((floors(1), floors(2)), ([7, 7, 9], [9, 9, 9]));
+        assert_eq!(truth.floor(1, 0, now + SECOND).version, 9);
     }
 
     #[test]
