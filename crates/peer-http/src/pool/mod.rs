@@ -117,7 +117,7 @@ impl HttpPool {
     ///
     /// A peer that is taken off the list is *leaving*: no key is its own any more, but it is told what
     /// is removed, and may be looked at for keys that it owned, until it has ended or
-    /// [a while](HttpPoolBuilder::hand_off) has passed. So take a node off the list first, and end it
+    /// [a while](crate::HttpPoolBuilder::hand_off) has passed. So take a node off the list first, and end it
     /// some seconds later.
     ///
     /// Costs what building the ring costs; look-ups go on meanwhile. Two calls at one moment take
