@@ -1,9 +1,10 @@
 //! The play: what the cluster is made to do, and what is claimed of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use carrotcache_consistenthash::Ring;
+use tokio::time::sleep;
 
 use super::counts::Counts;
 use super::nodes::Cluster;
@@ -15,6 +16,9 @@ use crate::workload::{self, CONCURRENCY, Names, Outcome};
 
 /// Keys, never asked for before, that are asked for when a node is back, to see who loads them.
 const FRESH_KEYS: usize = 100;
+/// Others try a node that was dead only now and then, at first. More keys of it than that may take.
+const PROBES: usize = 400;
+const PROBE_EVERY: Duration = Duration::from_millis(200);
 /// Errors of one kind that are worth showing.
 const SHOWN_ERRORS: usize = 3;
 
@@ -117,7 +121,10 @@ impl Play {
 
     async fn take_keys_back(&mut self, last: usize, survivors: &[Api]) -> Result<()> {
         let ring = Ring::new(self.cluster.urls())?;
-        let fresh = self.names.fresh(FRESH_KEYS, |key| ring.get_index(key) == Some(last));
+        let of_it = |key: &str| ring.get_index(key) == Some(last);
+        let mut fresh = self.names.fresh(FRESH_KEYS + PROBES, of_it);
+        let probes = fresh.split_off(FRESH_KEYS.min(fresh.len()));
+        self.wait_until_asked(last, survivors, &probes).await?;
         let count = fresh.len();
         let apis = self.cluster.apis();
         let before = Counts::of_all(&apis).await?;
@@ -133,6 +140,27 @@ impl Play {
         let text = format!("It took its keys again: it loaded {} of them itself", returned.queries);
         let took = returned.queries == count as u64 && others.queries == 0;
         self.report.claim(&text, took && others.peer_errors == 0);
+        Ok(())
+    }
+
+    /// Asks all others for keys of a node, each once, until each of them has found that it is back.
+    async fn wait_until_asked(
+        &mut self,
+        node: usize,
+        others: &[Api],
+        rows: &[(String, String)],
+    ) -> Result<()> {
+        let (url, start) = (self.cluster.nodes[node].url().to_owned(), Instant::now());
+        let mut rows = rows.iter();
+        for api in others {
+            while api.stats().await?["peers"][&url]["state"] != "healthy" {
+                let (key, _) = rows.next().with_context(|| format!("{url} is not asked"))?;
+                api.value("unicode", key).await?;
+                sleep(PROBE_EVERY).await;
+            }
+        }
+        let time = start.elapsed().as_secs_f64();
+        self.report.note(&format!("After {time:.1} s all of the others asked it again"));
         Ok(())
     }
 

@@ -42,7 +42,7 @@ func conversation(t *testing.T) (asker, owner []byte) {
 
 func TestThisClientSaysWhatTheAskerOnThePageSays(t *testing.T) {
 	want, _ := conversation(t)
-	got := hello{1, 1, 1, 0x0102030405060708, 0, 1_114_112, 1 << 20}.frame().appendTo(nil)
+	got := hello{1, 1, 3, 0x0102030405060708, 0, 1_114_112, 1 << 20}.frame().appendTo(nil)
 	got = getFrame(id{0, 1}, 5_000, "scores", "Jack").appendTo(got)
 	got = getManyFrame([]id{{0, 2}, {1, 3}}, 5_000, "scores", []string{"Sam", "Nobody"}).appendTo(got)
 	got = frame{kind: kindGoAway}.appendTo(got)
@@ -62,7 +62,7 @@ func TestThisClientReadsWhatTheOwnerOnThePageSays(t *testing.T) {
 		return f
 	}
 	h, err := parseHello(read())
-	if want := (hello{1, 1, 1, 0x1112131415161718, 0, 1_114_112, 1 << 20}); err != nil || h != want {
+	if want := (hello{1, 1, 3, 0x1112131415161718, 0, 1_114_112, 1 << 20}); err != nil || h != want {
 		t.Fatalf("got %v, %v", h, err)
 	}
 	for _, want := range []frame{
