@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::data::{self, Entry};
 use super::kind::Kind;
+use super::links;
 use super::mixed::{Mixed, ask};
 
 /// How long a large value may take to cross.
@@ -97,14 +98,16 @@ pub(super) async fn others_go_on(mixed: &mut Mixed, dead: usize) -> Result<Strin
 /// The node is back; the others ask it for keys that they have not seen meanwhile.
 pub(super) async fn keys_return(mixed: &mut Mixed, dead: usize) -> Result<String> {
     mixed.nodes[dead].start().await?;
+    links::ours_ask_again(mixed, dead).await?;
     let survivors = survivors(mixed, dead);
     let before = errors_of(mixed, &survivors).await?;
+    let loaded = mixed.nodes[dead].api().count("/local_loads").await?;
     let questions = mixed.questions(&mixed.when_back, &survivors);
     mixed.ask_all(&questions).await?;
     let errors = errors_of(mixed, &survivors).await? - before;
     ensure!(errors == 0, "{errors} times it could not be asked");
     let owned = mixed.owned(&mixed.when_back, dead);
-    let loaded = mixed.nodes[dead].api().count("/local_loads").await?;
+    let loaded = mixed.nodes[dead].api().count("/local_loads").await? - loaded;
     ensure!(loaded == owned && owned > 0, "it owns {owned} new keys and loaded {loaded}");
     Ok(format!("{} gets, it loaded its {loaded} new keys", questions.len()))
 }

@@ -10,9 +10,9 @@ use super::data::GROUP;
 use super::kind::Kind;
 use super::mixed::Mixed;
 
-/// How long a link to a node that is back may take: the pause between two attempts grows while the
-/// node is away, to 10 s.
-const RETURN_TIME: Duration = Duration::from_secs(20);
+/// How long it may take until a node that is back is asked, or has a link: it was ejected for longer the
+/// longer it was away, for 36 s at most.
+const RETURN_TIME: Duration = Duration::from_secs(45);
 
 /// Our nodes ask each other over one link each way, and Go over HTTP.
 pub(super) async fn ours_link_and_go_is_plain(mixed: &Mixed) -> Result<String> {
@@ -37,11 +37,21 @@ pub(super) async fn ours_link_and_go_is_plain(mixed: &Mixed) -> Result<String> {
     Ok(format!("{links} links, {} KiB over them", received >> 10))
 }
 
+/// Waits until each of our nodes has found that one is back which was away.
+pub(super) async fn ours_ask_again(mixed: &Mixed, back: usize) -> Result<()> {
+    for asker in of_kind(mixed, Kind::Rust).filter(|asker| *asker != back) {
+        let asked = timeout(RETURN_TIME, ask_until(mixed, asker, back, "state", "healthy")).await;
+        ensure!(asked.is_ok(), "{} does not in {RETURN_TIME:?}", mixed.nodes[asker].name());
+        asked??;
+    }
+    Ok(())
+}
+
 /// Our nodes have links again to one of ours that was away.
 pub(super) async fn ours_link_again(mixed: &Mixed, back: usize) -> Result<String> {
     let mut links = 0;
     for asker in of_kind(mixed, Kind::Rust).filter(|asker| *asker != back) {
-        let linked = timeout(RETURN_TIME, ask_until_linked(mixed, asker, back)).await;
+        let linked = timeout(RETURN_TIME, ask_until(mixed, asker, back, "link", "up")).await;
         ensure!(linked.is_ok(), "{} has none in {RETURN_TIME:?}", mixed.nodes[asker].name());
         linked??;
         links += 1;
@@ -49,12 +59,18 @@ pub(super) async fn ours_link_again(mixed: &Mixed, back: usize) -> Result<String
     Ok(format!("{links} links"))
 }
 
-/// Asks a node for keys that there are none of, until it has a link to their owner.
-async fn ask_until_linked(mixed: &Mixed, asker: usize, owner: usize) -> Result<()> {
+/// Asks a node for keys that there are none of, until it says this of their owner.
+async fn ask_until(
+    mixed: &Mixed,
+    asker: usize,
+    owner: usize,
+    what: &str,
+    wanted: &str,
+) -> Result<()> {
     let (api, url) = (mixed.nodes[asker].api(), mixed.nodes[owner].url());
     let owned = (0..).map(|number| format!("none-{number}"));
     let mut owned = owned.filter(|key| mixed.owner(key) == owner);
-    while api.stats().await?["peers"][url]["link"] != "up" {
+    while api.stats().await?["peers"][url][what] != wanted {
         let key = owned.next().unwrap_or_default();
         let (status, _) = api.ask(GROUP, &key).await?;
         ensure!(status == 404, "{} answers {status} for {key:?}", api.address());
