@@ -148,6 +148,11 @@ impl Fake {
         stream.set_nodelay(true)?;
         let (mut inbox, mut plan) = (Inbox::default(), None);
         while let Some(head) = inbox.head(&mut stream).await? {
+            if wire::is_ping(&head) {
+                // As Go's server answers, whatever becomes of the request that is waited for.
+                stream.write_all(&wire::answer("404 Not Found", "", b"no such group\n")).await?;
+                continue;
+            }
             let Some(key) = wire::key(&head) else {
                 self.fault(format!("a node sent a request that is none of a node's: {head:?}"));
                 bail!("not a node");

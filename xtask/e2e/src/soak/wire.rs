@@ -63,6 +63,11 @@ pub(super) fn key(head: &str) -> Option<&str> {
     (!key.contains(['/', ' ', '%', '\r'])).then_some(key)
 }
 
+/// Returns whether a head is that of the request by which a node finds out whether a slow peer lives.
+pub(super) fn is_ping(head: &str) -> bool {
+    head.starts_with("GET /_groupcache/carrotcache.link/- HTTP/1.1\r\n")
+}
+
 /// What came over a connection and is not used up yet.
 #[derive(Default)]
 pub(super) struct Inbox(Vec<u8>);
