@@ -155,7 +155,8 @@ pub enum RemoveError {
     },
 
     /// It is removed from this node and from the peers that are not named here: no get that begins
-    /// there returns what was removed. Those that are named may still do so.
+    /// there returns what was removed. Those that are named may still do so, and so may a process that is
+    /// started anew before it has heard of this.
     ///
     /// The unreached are told as soon as they are met again, and are not asked before; nothing needs to
     /// be done but to know it.
